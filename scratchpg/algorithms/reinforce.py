@@ -1,0 +1,87 @@
+"""REINFORCE (Williams 1992): make the actions of good episodes more probable, those of bad ones less.
+
+The objective is the expected return (1.1)  J(θ) = E[R(τ)],  R(τ) = Σ_t γ^t r_t. The log-derivative trick (1.5) turns
+its gradient into an expectation over episodes, which takes no model of the environment to sample:
+
+    (1.9)   ∇J(θ) = E[ Σ_t ∇log π_θ(a_t|s_t) R(τ) ]
+    (1.10)  ∇J(θ) = E[ Σ_t γ^t ∇log π_θ(a_t|s_t) G_t ],   G_t = Σ_{k≥t} γ^{k-t} r_k      (reward-to-go)
+    (1.11)  L(θ)  = -(1/N) Σ_n Σ_t log π_θ(a_t|s_t) Ψ_t,   minimised by gradient descent, Ψ_t held constant
+
+(1.10) leaves out of (1.9) the rewards that came before a_t: their expectation is 0, their variance is not.
+
+Use it to understand everything that follows, and where episodes are short. Its estimate is unbiased for every N, and
+noisy: G_t says nothing about what is usual in s_t. Nothing is learned before an episode is over.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..checks import Array, Rng, Scalar, check_rows
+from ..optim import Adam
+from ..policy import SoftmaxPolicy
+from ..returns import discounted
+from ..rollout import Collector
+from ..spaces import AnyEnv
+from ..training import Progress, generator, training
+
+
+def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Scalar:
+    """(1.11)  L(θ) = -(1/N) Σ_n Σ_t log π_θ(a_t|s_t) Ψ_t: the mean over episodes of the sum over their steps.
+
+    A surrogate: its value means nothing, and it rises and falls as it likes while the policy learns. Only its
+    gradient does, at the θ that collected the data.
+
+    states (B, observation), actions (B,), weights Ψ (B,): the steps of all episodes, in any order.
+    """
+    states, actions, weights = check_rows(states, actions, weights=weights)
+    return -(weights * policy(states).log_prob(actions)).sum() / episodes
+
+
+def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Array:
+    """(1.10)  ∇L(θ) = -(1/N) Σ_n Σ_t Ψ_t ∇log π_θ(a_t|s_t), flat in θ. Arguments as in `loss`."""
+    states, actions, weights = check_rows(states, actions, weights=weights)
+    pi = policy(states)
+    d_logits = -weights[:, None] * pi.d_log_prob(actions)
+    return policy.backward(pi, d_logits / episodes)
+
+
+@training
+def train(
+    env: AnyEnv,
+    policy: SoftmaxPolicy,
+    *,
+    total_steps: int = 300_000,
+    n_episodes: int | None = None,
+    gamma: float = 0.99,
+    reward_to_go: bool = True,
+    keep_gamma_t: bool = True,
+    learning_rate: float = 1e-2,
+    seed: int | None = None,
+    rng: Rng = None,
+) -> Iterator[Progress]:
+    """Train the policy in place; yields Progress after every update.
+
+    n_episodes: N of (1.11); None is one episode of each environment, N = 1 for a single one.
+    reward_to_go: Ψ_t = γ^t G_t (1.10); otherwise Ψ_t = R(τ) (1.9).
+    keep_gamma_t: False drops the γ^t of (1.10), as is common: for γ < 1 it is then no longer the gradient of J.
+
+    A time limit counts as the end of an episode: J sums the rewards up to it.
+    """
+    N = n_episodes or int(getattr(env, "num_envs", 1))
+    collector = Collector(env, policy, generator(seed, rng))
+    optimizer = Adam(policy.theta, learning_rate)
+
+    while collector.steps < total_steps:
+        batch = collector.collect_episodes(N)
+        t = batch.timesteps()
+        G = discounted(batch.rewards, gamma, batch.ended)
+        if not reward_to_go:
+            weights = np.take_along_axis(G, np.arange(len(t))[:, None] - t, axis=0)  # G_0 = R(τ) at every t
+        elif keep_gamma_t:
+            weights = gamma**t * G
+        else:
+            weights = G
+        states, actions, weights = batch.rows(weights)
+        gradient_norm = optimizer.step(gradient(policy, states, actions, weights, episodes=N))
+        yield collector.progress(gradient_norm=gradient_norm)

@@ -1,0 +1,112 @@
+"""The checks at the door: bad input is refused with its name, what came and what was expected.
+
+A chapter's `train` is decorated with `checked`, which holds every hyperparameter against the one table below, so the
+chapters themselves need not speak of it.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Scalar = Any  # a NumPy number of whatever dtype the maths is done in
+Rng = np.random.Generator | int | None  # what np.random.default_rng takes
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class NonFiniteError(FloatingPointError, ValueError):
+    """A NaN or an infinity where a finite number is needed: a run that diverges, or an environment that returns one."""
+
+
+# name: (the type, what it means and which values it takes, the test of a value)
+HYPERPARAMETERS: dict[str, tuple[type, str, Callable[[Any], bool]]] = {
+    "total_steps": (Integral, "environment steps to train for, at least 0", lambda x: x >= 0),
+    "n_episodes": (Integral, "episodes per update, at least 1", lambda x: x >= 1),
+    "n_steps": (Integral, "steps of each environment per update, at least 1", lambda x: x >= 1),
+    "batch_size": (Integral, "rows per minibatch, at least 1", lambda x: x >= 1),
+    "n_epochs": (Integral, "passes over each batch, at least 1", lambda x: x >= 1),
+    "episodes": (Integral, "number of episodes, at least 1", lambda x: x >= 1),
+    "pretrain": (Integral, "episodes to fit the baseline on beforehand, at least 0", lambda x: x >= 0),
+    "workers": (Integral, "number of worker processes, at least 1", lambda x: x >= 1),
+    "gamma": (Real, "the discount γ, in [0, 1]", lambda x: 0 <= x <= 1),
+    "gae_lambda": (Real, "λ of GAE, in [0, 1]", lambda x: 0 <= x <= 1),
+    "learning_rate": (Real, "the step size of the policy, finite and > 0", lambda x: 0 < x < math.inf),
+    "value_learning_rate": (Real, "the step size of the value, finite and > 0", lambda x: 0 < x < math.inf),
+    "clip_range": (Real, "ε of the clip, finite and > 0", lambda x: 0 < x < math.inf),
+    "ent_coef": (Real, "the weight β of the entropy bonus, finite and at least 0", lambda x: 0 <= x < math.inf),
+    "max_grad_norm": (Real, "the longest gradient to pass unclipped, > 0 (inf: never clip)", lambda x: x > 0),
+    "target_kl": (Real, "the KL at which the epochs stop, > 0", lambda x: x > 0),
+}
+
+
+def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:
+    """The widths of a network, as a tuple of at least two positive integers."""
+    widths = tuple(sizes)
+    if len(widths) < 2 or not all(isinstance(n, Integral) and n >= 1 for n in widths):
+        raise ValueError(f"sizes must be (inputs, *hidden, outputs), integers of at least 1, not {sizes!r}")
+    return tuple(int(n) for n in widths)
+
+
+def check_finite(name: str, x: Array) -> None:
+    """Raise NonFiniteError if x holds a NaN or an infinity."""
+    if not np.isfinite(x).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise NonFiniteError(f"{name} must be finite, but {name}{list(where)} is {x[where]}")
+
+
+def check_rows(states: Array, actions: Array, **weights: Array) -> tuple[Array, ...]:
+    """The rows that a gradient averages over: states (B, n), actions (B,) and every weight (B,), finite, B ≥ 1.
+
+    A (B, 1) that met a (B,) would broadcast to (B, B) in silence; here it is refused with both shapes.
+    """
+    states, actions = np.asarray(states), np.asarray(actions)
+    B = len(states) if states.ndim == 2 else 0
+    if not B:
+        raise ValueError(f"states must have shape (B, observation) with at least one row, not {states.shape}")
+    if actions.shape != (B,):
+        raise ValueError(f"actions must have shape ({B},), one per row of states {states.shape}, not {actions.shape}")
+    check_finite("states", states)
+    columns = [np.asarray(x) for x in weights.values()]
+    for name, x in zip(weights, columns, strict=True):
+        if x.shape != (B,):
+            raise ValueError(f"{name} must have shape ({B},), one per row of states {states.shape}, not {x.shape}")
+        check_finite(name, x)
+    return states, actions, *columns
+
+
+def describe(value: Any) -> str:
+    """A value as an error message shows it: arrays by dtype and shape."""
+    return f"an array {value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+
+
+def check_hyperparameter(name: str, value: Any) -> None:
+    """Raise TypeError or ValueError unless the table above admits the value."""
+    kind, meaning, admits = HYPERPARAMETERS[name]
+    if not isinstance(value, kind) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} ({meaning}) must be {'an integer' if kind is Integral else 'a number'}, not {value!r}")
+    if not admits(value):
+        raise ValueError(f"{name} must be {meaning}, not {value!r}")
+
+
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """Hold the arguments that are hyperparameters against the table, before the function begins.
+
+    An argument whose default is None may also be None.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in HYPERPARAMETERS and (value is not None or signature.parameters[name].default is not None):
+                check_hyperparameter(name, value)
+        return function(*args, **kwargs)
+
+    return call

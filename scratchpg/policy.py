@@ -1,0 +1,48 @@
+"""The policy π_θ(a|s): a network that turns states into logits, with a softmax on top."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import spaces
+from .checks import Array, Rng
+from .mlp import MLP
+from .softmax import Softmax
+
+
+class SoftmaxPolicy:
+    """π_θ(·|s) = softmax(net_θ(s)), for a discrete action space.
+
+    sizes: (observation, *hidden, n_actions). The last layer starts 100 times smaller than the others, so that the
+    first policy is close to uniform.
+
+    >>> policy = SoftmaxPolicy((4, 16, 2), rng=0)
+    >>> policy(np.zeros((1, 4))).probabilities
+    array([[0.5, 0.5]], dtype=float32)
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32
+    ) -> None:
+        self.net = MLP(sizes, rng, theta=theta, dtype=dtype, output_scale=0.01)
+
+    @classmethod
+    def for_env(
+        cls, env: spaces.AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, *, dtype: Any = np.float32
+    ) -> "SoftmaxPolicy":
+        """A policy that fits the environment's (flattened) observations and its Discrete actions."""
+        return cls((spaces.observation_size(env), *hidden, spaces.n_actions(env)), rng, dtype=dtype)
+
+    @property
+    def theta(self) -> Array:
+        """θ (P,), the parameters; write into it, it can't be replaced."""
+        return self.net.theta
+
+    def __call__(self, states: Array) -> Softmax:
+        """π_θ(·|s) for each row of states (B, observation)."""
+        return Softmax(*self.net.forward(states))
+
+    def backward(self, distribution: Softmax, d_logits: Array) -> Array:
+        """∂L/∂θ (P,), given ∂L/∂logits (B, n_actions) at a distribution that this policy returned."""
+        return self.net.backward(distribution.cache, d_logits)

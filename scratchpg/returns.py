@@ -1,0 +1,110 @@
+"""What a step was worth: returns, targets and advantages.
+
+One convention, here and everywhere. Arrays are (T,) for one episode after another, or (T, N) for N environments:
+
+    rewards[t]                 r_t, the reward after a_t
+    values[t], next_values[t]  V(s_t) and V(s_{t+1}), the latter always of the true successor of s_t
+    terminated[t]              s_{t+1} is terminal: its value counts as 0
+    truncated[t]               the episode was cut off after t (a time limit): the value of s_{t+1} counts
+    ended                      terminated | truncated: what comes at t+1 belongs to another episode
+
+A row t with both flags counts as terminated. Past the last row nothing is known: what comes later is in next_values.
+"""
+
+import numpy as np
+
+from .checks import Array, check_hyperparameter
+
+
+def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Array:
+    """(1.10)  G_t = Σ_{k=t}^{T} γ^{k-t} r_k  by the recursion (3.4)  G_t = r_t + γ G_{t+1}, cut where an episode ended.
+
+    >>> discounted([1, 2, 4], 0.5)
+    array([3., 4., 4.])
+    """
+    check_hyperparameter("gamma", gamma)
+    (G,) = _floats(rewards=rewards)
+    ended = np.zeros(G.shape, bool) if ended is None else _flags(G.shape, ended=ended)[0]
+    return _accumulate(G, gamma * ~ended)
+
+
+def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
+    """(3.6)  r_t + γ V(s_{t+1}), where V of a terminal state is 0.
+
+    >>> td_targets([1.0, 1.0], [10.0, 10.0], [False, True], 0.5)
+    array([6., 1.])
+    """
+    check_hyperparameter("gamma", gamma)
+    r, next_v = _floats(rewards=rewards, next_values=next_values)
+    (terminated,) = _flags(r.shape, terminated=terminated)
+    return r + gamma * np.where(terminated, 0, next_v)
+
+
+def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
+    """(3.7), (4.1)  δ_t = r_t + γ V(s_{t+1}) - V(s_t)."""
+    targets, v = _floats(td_targets=td_targets(rewards, next_values, terminated, gamma), values=values)
+    return targets - v
+
+
+def n_step(
+    rewards: Array, values: Array, next_values: Array, terminated: Array, truncated: Array, gamma: float, n: int
+) -> Array:
+    """(4.2)  A_t^{(n)} = Σ_{k<n} γ^k r_{t+k} + γ^n V(s_{t+n}) - V(s_t) = Σ_{k<n} γ^k δ_{t+k}  (the sum telescopes).
+
+    Where the episode ends, or the rows do, after fewer than n steps, the sum stops there.
+    """
+    check_hyperparameter("n_steps", n)
+    delta = td_errors(rewards, values, next_values, terminated, gamma)
+    decay = gamma * ~np.logical_or(*_flags(delta.shape, terminated=terminated, truncated=truncated))
+    advantages = delta.copy()
+    for _ in range(min(n, len(delta)) - 1):  # each pass reaches one step further
+        advantages[:-1] = delta[:-1] + decay[:-1] * advantages[1:]
+    return advantages
+
+
+def gae(
+    rewards: Array,
+    values: Array,
+    next_values: Array,
+    terminated: Array,
+    truncated: Array,
+    gamma: float,
+    gae_lambda: float,
+) -> Array:
+    """(4.3)  A_t = Σ_k (γλ)^k δ_{t+k}  by the recursion  A_t = δ_t + γλ A_{t+1}, cut where an episode ended.
+
+    λ = 0 is the one-step advantage (4.1); λ = 1 is (4.2) with n to the end of the episode or of the rows.
+    A_t + V(s_t) is the TD(λ) target. Source: Schulman et al. 2016, arXiv:1506.02438, eq. 16.
+
+    >>> gae([1.0, 1.0], [5.0, 5.0], [5.0, 5.0], [False, True], [False, False], gamma=1.0, gae_lambda=0.5)
+    array([-1., -4.])
+    """
+    check_hyperparameter("gae_lambda", gae_lambda)
+    delta = td_errors(rewards, values, next_values, terminated, gamma)
+    ended = np.logical_or(*_flags(delta.shape, terminated=terminated, truncated=truncated))
+    return _accumulate(delta, gamma * gae_lambda * ~ended)
+
+
+def _accumulate(x: Array, decay: Array) -> Array:
+    """x_t ← x_t + decay_t x_{t+1}, from the last row to the first, in place."""
+    for t in range(len(x) - 2, -1, -1):
+        x[t] += decay[t] * x[t + 1]
+    return x
+
+
+def _floats(**arrays: Array) -> list[Array]:
+    """New arrays of one shape and one floating dtype: integers become float64, they would truncate what is added."""
+    xs = [np.asarray(x) for x in arrays.values()]
+    for name, x in zip(arrays, xs, strict=True):
+        if x.shape != xs[0].shape or x.ndim not in (1, 2):
+            raise ValueError(f"{name} must be (T,) or (T, N), all of one shape; got {x.shape} beside {xs[0].shape}")
+    dtype = np.result_type(*xs)
+    return [np.array(x, dtype if dtype.kind in "fc" else np.float64) for x in xs]
+
+
+def _flags(shape: tuple[int, ...], **flags: Array) -> list[Array]:
+    """Boolean arrays of the given shape."""
+    for name, x in flags.items():
+        if np.shape(x) != shape:
+            raise ValueError(f"{name} must have the shape {shape} of rewards, not {np.shape(x)}")
+    return [np.asarray(x, bool) for x in flags.values()]

@@ -1,0 +1,155 @@
+"""Experience: segments or whole episodes of one environment or a vector of them, in one time-major layout."""
+
+from collections import deque
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from .checks import Array, Rng, check_finite
+from .spaces import AnyEnv, Face, check_fit
+from .training import Progress
+
+
+@dataclass
+class Batch:
+    """T steps of N environments. Row t holds what happened at step t: s_t, a_t, r_t and how it ended.
+
+    `states` has one row more, so `states[t + 1]` follows `states[t]`; where an environment reset itself within the
+    step, the true successor stands in `last_states`. Rows that are not `valid` (resets, and what an environment does
+    beyond its episodes) are left out by `rows`; their reward is 0 and they end nothing.
+    """
+
+    states: Array  # (T+1, N, observation)
+    actions: Array  # (T, N), 0 … n_actions - 1
+    rewards: Array  # (T, N)
+    terminated: Array  # (T, N)
+    truncated: Array  # (T, N)
+    valid: Array  # (T, N)
+    last_states: list[tuple[int, int, Array]]  # (t, n, the true successor of states[t, n])
+
+    @property
+    def ended(self) -> Array:
+        """(T, N): step t ended its episode."""
+        return self.terminated | self.truncated
+
+    def rows(self, *weights: Array) -> tuple[Array, ...]:
+        """The valid rows, flat: states (B, observation), actions (B,) and each weight (T, N) as (B,)."""
+        return tuple(x[self.valid] for x in (self.states[:-1], self.actions, *weights))
+
+    def values(self, value: Any) -> tuple[Array, Array]:
+        """V(s_t) and V(s_{t+1}), (T, N) each: the successor is the true one, never that of a reset."""
+        v = value(self.states)
+        v, next_v = v[:-1], v[1:]
+        if self.last_states:
+            t, n, states = zip(*self.last_states, strict=True)
+            next_v = next_v.copy()
+            next_v[t, n] = value(np.stack(states))
+        return v, next_v
+
+    def timesteps(self) -> Array:
+        """t of each row within its episode, (T, N), counted from the first row of the batch."""
+        row = np.arange(len(self.valid))[:, None]
+        begins = np.zeros(self.valid.shape, bool)
+        begins[1:] = ~self.valid[:-1] | (self.ended[:-1] & self.valid[1:])
+        return row - np.maximum.accumulate(np.where(begins, row, 0), axis=0)
+
+
+class Collector:
+    """Runs a policy in an environment and keeps count: `steps`, `episodes`, and the last 100 `returns`.
+
+    All randomness comes from `rng`: it seeds the environment once and draws the actions. `greedy` takes the most
+    probable action instead of drawing one.
+    """
+
+    def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
+        check_fit(env, policy=policy)
+        self.face, self.policy, self.greedy = Face(env), policy, greedy
+        self.rng = np.random.default_rng(rng)
+        self.steps, self.episodes = 0, 0
+        self.returns: deque[float] = deque(maxlen=100)
+        self._start(seed=int(self.rng.integers(2**31)))
+
+    def _start(self, seed: int | None = None) -> None:
+        """Begin anew in every environment."""
+        self.state = np.asarray(self.face.reset(seed))
+        self.resets = np.zeros(self.face.n, bool)  # the next row of this environment will be a reset row
+        self.running = np.zeros(self.face.n)  # the return so far of the episode under way
+
+    def collect(self, n_steps: int) -> Batch:
+        """The next n_steps rows; episodes go on from one call to the next."""
+        batch = self._room_for(n_steps)
+        for t in range(n_steps):
+            self._step(batch, t)
+        return self._account(batch)
+
+    def collect_episodes(self, episodes: int) -> Batch:
+        """Whole episodes, begun anew: every environment runs the same number, so short ones are not favoured.
+
+        Where `episodes` is no multiple of the number of environments, the first ones run one more.
+        """
+        quota = np.full(self.face.n, episodes // self.face.n)
+        quota[: episodes % self.face.n] += 1
+        self._start()
+        batch, t, done = self._room_for(64), 0, np.zeros(self.face.n, int)
+        while (done < quota).any():
+            if t == len(batch.actions):
+                batch = _resized(batch, 2 * t)
+            self._step(batch, t)
+            done += batch.terminated[t] | batch.truncated[t]
+            t += 1
+        batch = _resized(batch, t)
+        return self._account(batch, beyond=batch.ended.cumsum(axis=0) - batch.ended >= quota)
+
+    def progress(self, **diagnostics: float) -> Progress:
+        """How far training has come, with the chapter's diagnostics."""
+        mean_return = sum(self.returns) / len(self.returns) if self.returns else np.nan
+        return Progress(steps=self.steps, episodes=self.episodes, mean_return=mean_return, **diagnostics)
+
+    def _room_for(self, n_steps: int) -> Batch:
+        T, N = n_steps, self.face.n
+        terminated, truncated, valid = np.zeros((3, T, N), bool)
+        states = np.empty((T + 1, N, self.face.size), self.policy.theta.dtype)
+        states[0] = self.state
+        return Batch(states, np.empty((T, N), np.int64), np.empty((T, N)), terminated, truncated, valid, [])
+
+    def _step(self, batch: Batch, t: int) -> None:
+        """Act in states[t] and write row t."""
+        pi = self.policy(batch.states[t])
+        actions = batch.actions[t] = pi.mode() if self.greedy else pi.sample(self.rng)
+        batch.states[t + 1], batch.rewards[t], batch.terminated[t], batch.truncated[t], last = self.face.step(actions)
+        batch.last_states += [(t, row, state) for row, state in last]
+
+    def _account(self, batch: Batch, beyond: Array | None = None) -> Batch:
+        """Mask what is no experience, check the rest, and count it."""
+        ended = batch.ended
+        batch.valid[0] = ~self.resets
+        batch.valid[1:] = True if self.face.same_step else ~ended[:-1]
+        if beyond is not None:
+            batch.valid &= ~beyond
+        self.state, self.resets = batch.states[-1], ended[-1] & (not self.face.same_step)
+        if not batch.valid.all():
+            invalid = ~batch.valid
+            batch.rewards[invalid], batch.terminated[invalid], batch.truncated[invalid] = 0, False, False
+            ended = batch.ended
+        check_finite("observations", batch.states)
+        check_finite("rewards", batch.rewards)
+        self.steps += int(batch.valid.sum())
+        total = self.running + batch.rewards.cumsum(axis=0)  # the return so far, counted on across episodes
+        before = np.zeros(self.face.n)
+        for t, n in np.argwhere(ended).tolist():
+            self.returns.append(float(total[t, n] - before[n]))
+            before[n] = total[t, n]
+            self.episodes += 1
+        self.running = total[-1] - before
+        return batch
+
+
+def _resized(batch: Batch, T: int) -> Batch:
+    """The batch with room for T rows: cut, or with more to fill."""
+
+    def resize(name: str, x: Any) -> Any:
+        rows = T + (name == "states")
+        return x if name == "last_states" else np.concatenate([x, np.zeros_like(x)])[:rows]
+
+    return Batch(**{f.name: resize(f.name, getattr(batch, f.name)) for f in fields(batch)})

@@ -1,0 +1,94 @@
+"""The softmax distribution π(·|s) over A actions, and the derivatives of everything it offers.
+
+    π_a = exp(z_a) / Σ_b exp(z_b)            z (B, A): the logits, one row per state
+
+Each `d_…` is a gradient with respect to the logits z, of shape (B, A): row i is the gradient of row i's number.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .checks import Array, describe
+
+
+class Softmax:
+    """B distributions over A actions.
+
+    `cache` is what the network that made the logits needs to differentiate them (see `SoftmaxPolicy.backward`).
+
+    >>> pi = Softmax(np.log([[0.5, 0.25, 0.25]]))
+    >>> pi.probabilities, pi.entropy()
+    (array([[0.5 , 0.25, 0.25]]), array([1.03972077]))
+    >>> pi.d_log_prob(np.array([0]))
+    array([[ 0.5 , -0.25, -0.25]])
+    """
+
+    def __init__(self, logits: Array, cache: Any = None) -> None:
+        if logits.ndim != 2:
+            raise ValueError(f"logits must have shape (B, A), not {logits.shape}")
+        self.logits = logits
+        self.cache = cache
+
+    @cached_property
+    def log_probabilities(self) -> Array:
+        """log π_a = z_a - max z - log Σ_b exp(z_b - max z), (B, A): finite however large the logits."""
+        shifted = self.logits - self.logits.real.max(axis=1, keepdims=True)
+        shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return shifted
+
+    @cached_property
+    def probabilities(self) -> Array:
+        """π_a, (B, A)."""
+        return np.exp(self.log_probabilities)
+
+    def log_prob(self, actions: Array) -> Array:
+        """log π(a|s) of the actions taken, (B,)."""
+        return self.log_probabilities[self._taken(actions)]
+
+    def d_log_prob(self, actions: Array) -> Array:
+        """The score in the logits: ∂ log π(a|s) / ∂z = onehot(a) - π, (B, A)."""
+        d = -self.probabilities
+        d[self._taken(actions)] += 1
+        return d
+
+    def entropy(self) -> Array:
+        """H = -Σ_a π_a log π_a, (B,), in nats: from 0 (certain) to log A (uniform)."""
+        return -(self.probabilities * self.log_probabilities).sum(axis=1)
+
+    def d_entropy(self) -> Array:
+        """∂H / ∂z_a = -π_a (log π_a + H), (B, A)."""
+        return -self.probabilities * (self.log_probabilities + self.entropy()[:, None])
+
+    def kl(self, other: "Softmax") -> Array:
+        """KL(π ‖ other) = Σ_a π_a (log π_a - log other_a), (B,), in nats; never negative, not even by rounding."""
+        kl: Array = (self.probabilities * (self.log_probabilities - other.log_probabilities)).sum(axis=1)
+        return np.maximum(kl, 0)
+
+    def d_kl(self, other: "Softmax") -> Array:
+        """∂KL(π ‖ other) / ∂z_a = π_a (log π_a - log other_a - KL), (B, A). In other's logits it is other - π."""
+        log_ratio = self.log_probabilities - other.log_probabilities
+        return self.probabilities * (log_ratio - (self.probabilities * log_ratio).sum(axis=1, keepdims=True))
+
+    def sample(self, rng: np.random.Generator) -> Array:
+        """One action per row, (B,), with probabilities π.
+
+        An exponential race: with E_a ~ Exp(1), argmin_a E_a / π_a is distributed as π, and so is
+        argmax_a (z_a - log E_a), which needs no normalised π.
+        """
+        return (self.logits - np.log(rng.standard_exponential(self.logits.shape))).argmax(axis=1)
+
+    def mode(self) -> Array:
+        """The most probable action of each row, (B,)."""
+        return self.logits.argmax(axis=1)
+
+    def _taken(self, actions: Array) -> tuple[Array, Array]:
+        """The index of the taken action in each row, after a look at the actions."""
+        actions = np.asarray(actions)
+        B, A = self.logits.shape
+        if actions.shape != (B,) or actions.dtype.kind not in "iu":
+            raise ValueError(f"actions must be {B} integers, one per row of the logits, not {describe(actions)}")
+        if B and not 0 <= actions.min() <= actions.max() < A:
+            raise ValueError(f"actions must lie in 0 … {A - 1}, not in {actions.min()} … {actions.max()}")
+        return np.arange(B), actions

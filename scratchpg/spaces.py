@@ -1,0 +1,139 @@
+"""What an environment looks like to a network: N rows of flat observations, one of n actions for each.
+
+A single Gymnasium environment and a vector of them get the same face here: time steps of N rows, N = 1 for a single
+one, in the layout of Gymnasium's NEXT_STEP autoreset. After the step that ends an episode the true last observation
+stands; the step after that ignores its action and returns the first observation of the next episode (a *reset row*,
+with reward 0). In SAME_STEP mode there are no reset rows and the true last observation comes beside the others.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Discrete, Space
+from gymnasium.spaces.utils import flatdim, flatten
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import iterate
+
+from .checks import Array
+
+AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
+
+
+def make(env_id: str, n_envs: int | None = None, **kwargs: Any) -> Any:
+    """`gymnasium.make`, or `make_vec` of n environments, with a ValueError for an environment there is none of."""
+    try:
+        return gym.make(env_id, **kwargs) if n_envs is None else gym.make_vec(env_id, n_envs, **kwargs)
+    except (gym.error.UnregisteredEnv, gym.error.DeprecatedEnv) as error:
+        raise ValueError(f"unknown environment {env_id!r}: {error}") from None
+
+
+def spaces_of(env: AnyEnv) -> tuple[Space[Any], Space[Any]]:
+    """The observation and the action space of one environment."""
+    if isinstance(env, VectorEnv):
+        return env.single_observation_space, env.single_action_space
+    if isinstance(env, gym.Env):
+        return env.observation_space, env.action_space
+    raise TypeError(f"env must be a Gymnasium environment or vector environment, not {env!r}")
+
+
+def observation_size(env: AnyEnv) -> int:
+    """The length of a flattened observation: Box of any shape, Discrete (one-hot), MultiDiscrete, Tuple, Dict, …"""
+    space = spaces_of(env)[0]
+    try:
+        return flatdim(space)
+    except (NotImplementedError, ValueError):
+        raise ValueError(f"observations must be flattenable to a fixed number of values, not {space}") from None
+
+
+def n_actions(env: AnyEnv) -> int:
+    """The number of actions of a Discrete action space."""
+    space = spaces_of(env)[1]
+    if not isinstance(space, Discrete):
+        raise ValueError(f"a softmax policy needs a Discrete action space, not {space}")
+    return int(space.n)
+
+
+def check_fit(env: AnyEnv, **networks: Any) -> None:
+    """Raise ValueError unless each network (a policy or a value) has the sizes the environment asks for."""
+    for name, network in networks.items():
+        expected = (observation_size(env), n_actions(env) if name == "policy" else 1)
+        sizes = network.net.sizes
+        if (sizes[0], sizes[-1]) != expected:
+            raise ValueError(
+                f"the {name} has {sizes[0]} inputs and {sizes[-1]} outputs (sizes {sizes}),"
+                f" but the environment needs {expected[0]} and {expected[1]}"
+            )
+
+
+class Face:
+    """The common face of a single and a vector environment (see above). `n` rows; `same_step`: no reset rows."""
+
+    def __new__(cls, env: AnyEnv) -> "Face":
+        return super().__new__(VectorFace if isinstance(env, VectorEnv) else SingleFace)
+
+    def __init__(self, env: AnyEnv) -> None:
+        self.env: Any = env
+        self.n, self.same_step = 1, False
+        self.observation_space, action_space = spaces_of(env)
+        self.size, self.first_action = observation_size(env), int(getattr(action_space, "start", 0))
+        self.flat = isinstance(self.observation_space, Box) and len(self.observation_space.shape) == 1
+
+    def reset(self, seed: int | None = None) -> Array:
+        """The first observations (n, size). Seed once; without a seed the environment's own generator goes on."""
+        raise NotImplementedError
+
+    def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Array]]]:
+        """Observations, rewards, terminated, truncated, each of n rows (or one value for all of one row), and the
+        true last observation of each row that SAME_STEP has already reset: (row, observation)."""
+        raise NotImplementedError
+
+
+class SingleFace(Face):
+    """One environment: after an ended episode the next step resets it."""
+
+    def reset(self, seed: int | None = None) -> Array:
+        self.ended = False
+        observation, _ = self.env.reset(seed=seed)
+        return self._flatten(observation)
+
+    def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Array]]]:
+        if self.ended:
+            return self.reset(), 0.0, False, False, []
+        observation, reward, terminated, truncated, _ = self.env.step(int(actions[0]) + self.first_action)
+        self.ended = terminated or truncated
+        return self._flatten(observation), reward, terminated, truncated, []
+
+    def _flatten(self, observation: Any) -> Array:
+        return np.asarray(observation if self.flat else flatten(self.observation_space, observation))
+
+
+class VectorFace(Face):
+    """A vector environment in NEXT_STEP or SAME_STEP mode."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(env)
+        self.n = env.num_envs
+        mode = env.metadata.get("autoreset_mode")
+        if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+            raise ValueError(f"a vector environment must have autoreset mode NEXT_STEP or SAME_STEP, not {mode}")
+        self.same_step = mode is AutoresetMode.SAME_STEP
+
+    def reset(self, seed: int | None = None) -> Array:
+        return self._flatten(self.env.reset(seed=seed)[0])
+
+    def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Array]]]:
+        if self.first_action:
+            actions = actions + self.first_action
+        observations, rewards, terminated, truncated, info = self.env.step(actions)
+        last = []
+        if self.same_step and "final_obs" in info:
+            rows = np.flatnonzero(info["_final_obs"]).tolist()
+            last = [(row, np.asarray(flatten(self.observation_space, info["final_obs"][row]))) for row in rows]
+        return self._flatten(observations), rewards, terminated, truncated, last
+
+    def _flatten(self, observations: Any) -> Array:
+        if self.flat:
+            return np.asarray(observations)
+        rows = iterate(self.env.observation_space, observations)
+        return np.stack([np.asarray(flatten(self.observation_space, row)) for row in rows])

@@ -1,0 +1,70 @@
+"""The frame around every chapter's loop: arguments checked at the door, progress reported, divergence named."""
+
+import functools
+import inspect
+from collections.abc import Callable, Generator, Iterator
+from types import SimpleNamespace
+from typing import Any, ParamSpec
+
+import numpy as np
+
+from .checks import Rng, checked
+from .spaces import check_fit
+
+P = ParamSpec("P")
+
+
+class Progress(SimpleNamespace):
+    """What an update reports: steps, episodes, mean_return (of the last 100 finished episodes; NaN before the first),
+    and the chapter's diagnostics by name. Prints as one aligned line.
+
+    >>> print(Progress(steps=2048, episodes=97, mean_return=21.5, entropy=0.68))
+    steps     2048  episodes       97  mean_return     21.5  entropy     0.68
+    """
+
+    steps: int
+    episodes: int
+    mean_return: float
+
+    def __str__(self) -> str:
+        return "  ".join(
+            f"{name} {value:8.4g}" if isinstance(value, float) else f"{name} {value:8d}"
+            for name, value in vars(self).items()
+        )
+
+
+def generator(seed: int | None, rng: Rng) -> np.random.Generator:
+    """The one source of randomness of a run: `rng`, or a new generator from `seed`."""
+    if seed is not None and rng is not None:
+        raise ValueError(f"give seed or rng, not both: seed={seed!r}, rng={rng!r}")
+    return np.random.default_rng(seed if rng is None else rng)
+
+
+def training(train: Callable[P, Iterator[Progress]]) -> Callable[P, Generator[Progress, None, None]]:
+    """Decorates a chapter's `train`: bad arguments are refused at the call, not at the first update; within an update
+    an overflow is no warning, it ends in a FloatingPointError that says at which step.
+    """
+    signature = inspect.signature(train)
+
+    def begin(*args: P.args, **kwargs: P.kwargs) -> Generator[Progress, None, None]:
+        given: dict[str, Any] = signature.bind(*args, **kwargs).arguments
+        if "env" in given:
+            check_fit(given["env"], **{name: given[name] for name in ("policy", "value") if name in given})
+        generator(given.get("seed"), given.get("rng"))
+        return _updates(train(*args, **kwargs))
+
+    return checked(functools.wraps(train)(begin))
+
+
+def _updates(loop: Iterator[Progress]) -> Generator[Progress, None, None]:
+    steps = 0
+    while True:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                progress = next(loop)
+        except StopIteration:
+            return
+        except FloatingPointError as error:
+            raise type(error)(f"{error} (after {steps} steps)") from error
+        steps = progress.steps
+        yield progress

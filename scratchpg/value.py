@@ -1,0 +1,64 @@
+"""The value V_φ(s): a network of its own, with one output, and the gradient of its squared error."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import spaces
+from .checks import Array, Rng, check_finite
+from .mlp import MLP
+
+
+class Value:
+    """V_φ(s) = net_φ(s). sizes: (observation, *hidden), to which the single output is added.
+
+    >>> value = Value((4, 16), rng=0)
+    >>> value(np.zeros((3, 4)))
+    array([0., 0., 0.], dtype=float32)
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32
+    ) -> None:
+        self.net = MLP((*sizes, 1), rng, theta=theta, dtype=dtype)
+
+    @classmethod
+    def for_env(
+        cls, env: spaces.AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, *, dtype: Any = np.float32
+    ) -> "Value":
+        """A value that fits the environment's (flattened) observations."""
+        return cls((spaces.observation_size(env), *hidden), rng, dtype=dtype)
+
+    @property
+    def theta(self) -> Array:
+        """φ (P,), the parameters; write into it, it can't be replaced."""
+        return self.net.theta
+
+    def __call__(self, states: Array) -> Array:
+        """V_φ(s) of every state: (B,) for (B, observation), (T, N) for (T, N, observation)."""
+        states = np.asarray(states)
+        return self.net(states.reshape(-1, states.shape[-1]))[:, 0].reshape(states.shape[:-1])
+
+    def mse(self, states: Array, targets: Array) -> Any:
+        """(2.3)  L_V(φ) = mean_t (G_t - V_φ(s_t))²; targets (B,) stand for G_t and are constants."""
+        return np.mean((self._targets(states, targets) - self(states)) ** 2)
+
+    def mse_gradient(self, states: Array, targets: Array) -> Array:
+        """(2.3)  ∇_φ L_V = -2 mean_t (G_t - V_φ(s_t)) ∇V_φ(s_t), flat (P,).
+
+        The factor 2 is kept: half of this is what texts with L_V = ½ mean(…)² print.
+        """
+        targets = self._targets(states, targets)
+        y, cache = self.net.forward(states)
+        return self.net.backward(cache, -2 * (targets[:, None] - y) / len(targets))
+
+    @staticmethod
+    def _targets(states: Array, targets: Array) -> Array:
+        targets = np.asarray(targets)
+        if targets.shape != (len(states),) or not len(targets):
+            raise ValueError(
+                f"targets must have shape (B,), B ≥ 1, one per row of states {np.shape(states)}, not {targets.shape}"
+            )
+        check_finite("targets", targets)
+        return targets
