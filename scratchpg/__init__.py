@@ -1,9 +1,10 @@
 """scratchpg: policy-gradient learning from scratch, in NumPy, with every equation executed by a test."""
 
 from . import gradcheck, returns
-from .algorithms import reinforce
+from .algorithms import a2c, a3c, actor_critic, baseline, ppo, reinforce
 from .checkpoint import load, save
 from .evaluate import evaluate
+from .mdp import FiniteMDP
 from .mlp import MLP
 from .policy import SoftmaxPolicy
 from .softmax import Softmax
@@ -12,13 +13,19 @@ from .value import Value
 
 __all__ = [
     "MLP",
+    "FiniteMDP",
     "Progress",
     "Softmax",
     "SoftmaxPolicy",
     "Value",
+    "a2c",
+    "a3c",
+    "actor_critic",
+    "baseline",
     "evaluate",
     "gradcheck",
     "load",
+    "ppo",
     "reinforce",
     "returns",
     "save",

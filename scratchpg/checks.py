@@ -7,15 +7,18 @@ chapters themselves need not speak of it.
 import functools
 import inspect
 import math
+import multiprocessing
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any, ParamSpec, TypeVar
+from types import NoneType
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Scalar = Any  # a NumPy number of whatever dtype the maths is done in
+Schedule = float | tuple[float, float]  # a number, or (first, last): linear from one to the other over the run
 Rng = np.random.Generator | int | None  # what np.random.default_rng takes
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +29,7 @@ class NonFiniteError(FloatingPointError, ValueError):
 
 
 # name: (the type, what it means and which values it takes, the test of a value)
-HYPERPARAMETERS: dict[str, tuple[type, str, Callable[[Any], bool]]] = {
+HYPERPARAMETERS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "total_steps": (Integral, "environment steps to train for, at least 0", lambda x: x >= 0),
     "n_episodes": (Integral, "episodes per update, at least 1", lambda x: x >= 1),
     "n_steps": (Integral, "steps of each environment per update, at least 1", lambda x: x >= 1),
@@ -42,6 +45,8 @@ HYPERPARAMETERS: dict[str, tuple[type, str, Callable[[Any], bool]]] = {
     "clip_range": (Real, "ε of the clip, finite and > 0", lambda x: 0 < x < math.inf),
     "ent_coef": (Real, "the weight β of the entropy bonus, finite and at least 0", lambda x: 0 <= x < math.inf),
     "max_grad_norm": (Real, "the longest gradient to pass unclipped, > 0 (inf: never clip)", lambda x: x > 0),
+    "method": (str, '"td" or "mc"', lambda x: x in ("td", "mc")),
+    "start_method": (str, "a start method of this platform", lambda x: x in multiprocessing.get_all_start_methods()),
     "target_kl": (Real, "the KL at which the epochs stop, > 0", lambda x: x > 0),
 }
 
@@ -49,7 +54,7 @@ HYPERPARAMETERS: dict[str, tuple[type, str, Callable[[Any], bool]]] = {
 def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:
     """The widths of a network, as a tuple of at least two positive integers."""
     widths = tuple(sizes)
-    if len(widths) < 2 or not all(isinstance(n, Integral) and n >= 1 for n in widths):
+    if len(widths) < 2 or not all(_is(n, Integral) and n >= 1 for n in widths):
         raise ValueError(f"sizes must be (inputs, *hidden, outputs), integers of at least 1, not {sizes!r}")
     return tuple(int(n) for n in widths)
 
@@ -86,11 +91,17 @@ def describe(value: Any) -> str:
     return f"an array {value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
 
 
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value is a number of this kind; a truth value is none."""
+    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
+
+
 def check_hyperparameter(name: str, value: Any) -> None:
     """Raise TypeError or ValueError unless the table above admits the value."""
     kind, meaning, admits = HYPERPARAMETERS[name]
-    if not isinstance(value, kind) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} ({meaning}) must be {'an integer' if kind is Integral else 'a number'}, not {value!r}")
+    if not _is(value, kind):
+        noun = {Integral: "an integer", Real: "a number", str: "a string"}[kind]
+        raise TypeError(f"{name} ({meaning}) must be {noun}, not {value!r}")
     if not admits(value):
         raise ValueError(f"{name} must be {meaning}, not {value!r}")
 
@@ -98,14 +109,21 @@ def check_hyperparameter(name: str, value: Any) -> None:
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """Hold the arguments that are hyperparameters against the table, before the function begins.
 
-    An argument whose default is None may also be None.
+    An argument annotated `… | None` may be None, one annotated as a Schedule may be a pair whose last may be 0.
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
-            if name in HYPERPARAMETERS and (value is not None or signature.parameters[name].default is not None):
+            annotation = signature.parameters[name].annotation
+            if name not in HYPERPARAMETERS or (value is None and NoneType in get_args(annotation)):
+                continue
+            if annotation == Schedule and isinstance(value, tuple) and len(value) == 2:
+                check_hyperparameter(name, value[0])
+                if value[1] != 0:
+                    check_hyperparameter(name, value[1])
+            else:
                 check_hyperparameter(name, value)
         return function(*args, **kwargs)
 

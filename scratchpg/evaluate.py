@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .arithmetic import plain_arithmetic
 from .checks import Array, checked
 from .rollout import Collector
 from .spaces import AnyEnv
@@ -12,7 +13,7 @@ from .spaces import AnyEnv
 @checked
 def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = False, seed: int | None = None) -> Array:
     """The undiscounted returns of whole episodes, (episodes,), environment by environment."""
-    collector = Collector(env, policy, seed, greedy=greedy)
-    batch = collector.collect_episodes(episodes)
+    with plain_arithmetic():
+        batch = Collector(env, policy, seed, greedy=greedy).collect_episodes(episodes)
     total = batch.rewards.cumsum(axis=0).T
     return np.concatenate([np.diff(total[n][batch.ended[:, n]], prepend=0.0) for n in range(len(total))])

@@ -50,11 +50,14 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
     theta, gradient = np.asarray(theta), np.asarray(gradient)
     if gradient.shape != theta.shape:
         raise ValueError(f"the gradient must have the shape {theta.shape} of theta, not {gradient.shape}")
+    if not np.isfinite(gradient).all():
+        i = int(np.argmin(np.isfinite(gradient)))
+        raise AssertionError(f"gradient[{i}] is {gradient[i]}: the gradient must be finite")
     numeric = finite_difference(f, theta)
     rounding = 16 * np.finfo(theta.dtype).eps ** 0.8 * max(abs(f(theta)), abs(numeric).max(initial=0))
     excess = np.maximum(abs(gradient - numeric) - rounding, 0)
     error = excess / np.maximum(np.maximum(abs(gradient), abs(numeric)), np.finfo(theta.dtype).tiny)
-    i = int(np.argmax(error)) if np.isfinite(error).all() else int(np.argmax(~np.isfinite(error)))
+    i = int(np.argmax(error))  # a NaN, if f gives one, comes first
     if not error[i] <= rtol:
         raise AssertionError(
             f"gradient[{i}] is {gradient[i]!s}, finite differences say {numeric[i]!s}:"

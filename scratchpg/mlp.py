@@ -42,6 +42,8 @@ class MLP:
         self.sizes = sizes_of(sizes)
         n_parameters = sum((n + 1) * m for n, m in zip(self.sizes, self.sizes[1:], strict=False))
         if theta is None:
+            if np.dtype(dtype).kind not in "fc":
+                raise TypeError(f"dtype must be a floating-point type, not {dtype!r}")
             self._theta = np.zeros(n_parameters, dtype)
             self.layers = self._views(self._theta)
             rng = np.random.default_rng(rng)
@@ -104,11 +106,9 @@ class MLP:
         where d_l = ∂L/∂(h_{l-1} W_l + b_l), and 1 - h² is the derivative of tanh, by its value h.
         """
         d = np.asarray(d_y, self._theta.dtype)
-        if [h.shape for h in cache] != [(len(d), n) for n in self.sizes[:-1]] or d.shape[1:] != self.sizes[-1:]:
-            raise ValueError(
-                f"this cache is of another pass: d_y {np.shape(d_y)}, layer inputs {[h.shape for h in cache]},"
-                f" sizes {self.sizes}"
-            )
+        shapes = [h.shape for h in cache or ()]
+        if shapes != [(len(d), n) for n in self.sizes[:-1]] or d.shape[1:] != self.sizes[-1:]:
+            raise ValueError(f"this cache is of another pass: d_y {d.shape}, layer inputs {shapes}, sizes {self.sizes}")
         d_theta = np.empty_like(self._theta)
         d_layers = self._views(d_theta)
         for l in reversed(range(len(self.layers))):

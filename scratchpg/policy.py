@@ -39,6 +39,10 @@ class SoftmaxPolicy:
         """θ (P,), the parameters; write into it, it can't be replaced."""
         return self.net.theta
 
+    @theta.setter
+    def theta(self, value: Array) -> None:
+        self.net.theta = value
+
     def __call__(self, states: Array) -> Softmax:
         """π_θ(·|s) for each row of states (B, observation)."""
         return Softmax(*self.net.forward(states))

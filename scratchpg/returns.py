@@ -85,6 +85,23 @@ def gae(
     return _accumulate(delta, gamma * gae_lambda * ~ended)
 
 
+def normalized(advantages: Array) -> Array:
+    """(A - mean A) / (std A + 1e-8), (B,): equal advantages become 0, a single one is left as it is.
+
+    A departure from (6.2): dividing by the deviation of its own batch biases the gradient, also in its direction.
+    """
+    if len(advantages) < 2:
+        return advantages
+    centred = advantages - advantages.mean()
+    return centred / (centred.std() + 1e-8)
+
+
+def explained_variance(targets: Array, values: Array) -> float:
+    """1 - Var[target - V] / Var[target]: 1 for a perfect prediction, 0 for a constant; NaN if all targets are equal."""
+    variance = np.var(targets)
+    return float(1 - np.var(targets - values) / variance) if variance > 0 else np.nan
+
+
 def _accumulate(x: Array, decay: Array) -> Array:
     """x_t ← x_t + decay_t x_{t+1}, from the last row to the first, in place."""
     for t in range(len(x) - 2, -1, -1):

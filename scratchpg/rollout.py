@@ -72,16 +72,20 @@ class Collector:
 
     def _start(self, seed: int | None = None) -> None:
         """Begin anew in every environment."""
-        self.state = np.asarray(self.face.reset(seed))
+        self.state = self.face.reset(seed)
         self.resets = np.zeros(self.face.n, bool)  # the next row of this environment will be a reset row
+        self.stale = False  # some environments stand within episodes that were not asked for
         self.running = np.zeros(self.face.n)  # the return so far of the episode under way
 
     def collect(self, n_steps: int) -> Batch:
-        """The next n_steps rows; episodes go on from one call to the next."""
+        """The next n_steps rows; episodes go on from one call to the next, and begin anew after whole episodes."""
+        if self.stale:
+            self._start()
         batch = self._room_for(n_steps)
         for t in range(n_steps):
             self._step(batch, t)
-        return self._account(batch)
+        batch = self._account(batch)
+        return batch if batch.valid.any() else self.collect(n_steps)  # there were only reset rows
 
     def collect_episodes(self, episodes: int) -> Batch:
         """Whole episodes, begun anew: every environment runs the same number, so short ones are not favoured.
@@ -99,6 +103,7 @@ class Collector:
             done += batch.terminated[t] | batch.truncated[t]
             t += 1
         batch = _resized(batch, t)
+        self.stale = True
         return self._account(batch, beyond=batch.ended.cumsum(axis=0) - batch.ended >= quota)
 
     def progress(self, **diagnostics: float) -> Progress:
@@ -133,6 +138,8 @@ class Collector:
             batch.rewards[invalid], batch.terminated[invalid], batch.truncated[invalid] = 0, False, False
             ended = batch.ended
         check_finite("observations", batch.states)
+        for _, _, state in batch.last_states:
+            check_finite("last observations", state)
         check_finite("rewards", batch.rewards)
         self.steps += int(batch.valid.sum())
         total = self.running + batch.rewards.cumsum(axis=0)  # the return so far, counted on across episodes

@@ -63,13 +63,17 @@ class Softmax:
 
     def kl(self, other: "Softmax") -> Array:
         """KL(π ‖ other) = Σ_a π_a (log π_a - log other_a), (B,), in nats; never negative, not even by rounding."""
-        kl: Array = (self.probabilities * (self.log_probabilities - other.log_probabilities)).sum(axis=1)
-        return np.maximum(kl, 0)
+        return np.maximum((self.probabilities * self._log_ratio(other)).sum(axis=1), 0)
 
     def d_kl(self, other: "Softmax") -> Array:
         """∂KL(π ‖ other) / ∂z_a = π_a (log π_a - log other_a - KL), (B, A). In other's logits it is other - π."""
-        log_ratio = self.log_probabilities - other.log_probabilities
+        log_ratio = self._log_ratio(other)
         return self.probabilities * (log_ratio - (self.probabilities * log_ratio).sum(axis=1, keepdims=True))
+
+    def _log_ratio(self, other: "Softmax") -> Array:
+        if other.logits.shape != self.logits.shape:
+            raise ValueError(f"the other's logits must have the shape {self.logits.shape}, not {other.logits.shape}")
+        return self.log_probabilities - other.log_probabilities
 
     def sample(self, rng: np.random.Generator) -> Array:
         """One action per row, (B,), with probabilities π.

@@ -24,8 +24,17 @@ def make(env_id: str, n_envs: int | None = None, **kwargs: Any) -> Any:
     """`gymnasium.make`, or `make_vec` of n environments, with a ValueError for an environment there is none of."""
     try:
         return gym.make(env_id, **kwargs) if n_envs is None else gym.make_vec(env_id, n_envs, **kwargs)
-    except (gym.error.UnregisteredEnv, gym.error.DeprecatedEnv) as error:
+    except gym.error.DependencyNotInstalled:
+        raise
+    except gym.error.Error as error:
         raise ValueError(f"unknown environment {env_id!r}: {error}") from None
+
+
+def build(make_env: Any) -> Any:
+    """An environment, from its id or from a function that makes it."""
+    if not isinstance(make_env, str) and not callable(make_env):
+        raise TypeError(f"make_env must be an environment id or a function that makes one, not {make_env!r}")
+    return make(make_env) if isinstance(make_env, str) else make_env()
 
 
 def spaces_of(env: AnyEnv) -> tuple[Space[Any], Space[Any]]:
@@ -55,8 +64,10 @@ def n_actions(env: AnyEnv) -> int:
 
 
 def check_fit(env: AnyEnv, **networks: Any) -> None:
-    """Raise ValueError unless each network (a policy or a value) has the sizes the environment asks for."""
+    """Raise unless each network (a policy or a value) has the sizes that the environment asks for."""
     for name, network in networks.items():
+        if not hasattr(network, "net"):
+            raise TypeError(f"the {name} must be a network such as SoftmaxPolicy or Value, not {network!r}")
         expected = (observation_size(env), n_actions(env) if name == "policy" else 1)
         sizes = network.net.sizes
         if (sizes[0], sizes[-1]) != expected:
@@ -64,6 +75,7 @@ def check_fit(env: AnyEnv, **networks: Any) -> None:
                 f"the {name} has {sizes[0]} inputs and {sizes[-1]} outputs (sizes {sizes}),"
                 f" but the environment needs {expected[0]} and {expected[1]}"
             )
+    Face(env)  # refuses an autoreset mode that it can't make sense of
 
 
 class Face:

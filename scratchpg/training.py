@@ -8,8 +8,9 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
-from .checks import Rng, checked
-from .spaces import check_fit
+from .arithmetic import plain_arithmetic
+from .checks import Rng, Schedule, checked
+from .spaces import build, check_fit
 
 P = ParamSpec("P")
 
@@ -40,16 +41,28 @@ def generator(seed: int | None, rng: Rng) -> np.random.Generator:
     return np.random.default_rng(seed if rng is None else rng)
 
 
+def linear(schedule: Schedule, done: float) -> float:
+    """A scheduled number after the share `done` of the run: (first, last) goes linearly, a plain number stays.
+
+    >>> linear(0.2, 0.5), linear((0.2, 0.0), 0.5)
+    (0.2, 0.1)
+    """
+    first, last = schedule if isinstance(schedule, tuple) else (schedule, schedule)
+    return first + (last - first) * done
+
+
 def training(train: Callable[P, Iterator[Progress]]) -> Callable[P, Generator[Progress, None, None]]:
-    """Decorates a chapter's `train`: bad arguments are refused at the call, not at the first update; within an update
-    an overflow is no warning, it ends in a FloatingPointError that says at which step.
+    """Decorates a chapter's `train`: bad arguments are refused at the call, not at the first update, and a run that
+    diverges ends in a FloatingPointError that says at which step.
     """
     signature = inspect.signature(train)
 
     def begin(*args: P.args, **kwargs: P.kwargs) -> Generator[Progress, None, None]:
         given: dict[str, Any] = signature.bind(*args, **kwargs).arguments
-        if "env" in given:
-            check_fit(given["env"], **{name: given[name] for name in ("policy", "value") if name in given})
+        env = build(given["make_env"]) if "make_env" in given else given["env"]
+        check_fit(env, **{name: given[name] for name in ("policy", "value") if name in given})
+        if "make_env" in given:
+            env.close()
         generator(given.get("seed"), given.get("rng"))
         return _updates(train(*args, **kwargs))
 
@@ -60,7 +73,7 @@ def _updates(loop: Iterator[Progress]) -> Generator[Progress, None, None]:
     steps = 0
     while True:
         try:
-            with np.errstate(over="ignore", invalid="ignore"):
+            with plain_arithmetic():
                 progress = next(loop)
         except StopIteration:
             return

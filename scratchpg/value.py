@@ -35,6 +35,10 @@ class Value:
         """φ (P,), the parameters; write into it, it can't be replaced."""
         return self.net.theta
 
+    @theta.setter
+    def theta(self, value: Array) -> None:
+        self.net.theta = value
+
     def __call__(self, states: Array) -> Array:
         """V_φ(s) of every state: (B,) for (B, observation), (T, N) for (T, N, observation)."""
         states = np.asarray(states)

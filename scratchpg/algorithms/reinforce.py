@@ -9,15 +9,16 @@ its gradient into an expectation over episodes, which takes no model of the envi
 
 (1.10) leaves out of (1.9) the rewards that came before a_t: their expectation is 0, their variance is not.
 
-Use it to understand everything that follows, and where episodes are short. Its estimate is unbiased for every N, and
-noisy: G_t says nothing about what is usual in s_t. Nothing is learned before an episode is over.
+Use it to understand everything that follows, and where episodes are short. Its estimate ĝ_N from N episodes is
+unbiased and noisy, (1.12) E[ĝ_N] = ∇J, Var[ĝ_N] = Var[ĝ_1]/N: G_t says nothing about what is usual in s_t. Nothing is
+learned before an episode is over, and its episodes are thrown away after one step.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from ..checks import Array, Rng, Scalar, check_rows
+from ..checks import Array, Rng, Scalar, check_hyperparameter, check_rows
 from ..optim import Adam
 from ..policy import SoftmaxPolicy
 from ..returns import discounted
@@ -34,12 +35,14 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *
 
     states (B, observation), actions (B,), weights Ψ (B,): the steps of all episodes, in any order.
     """
+    check_hyperparameter("episodes", episodes)
     states, actions, weights = check_rows(states, actions, weights=weights)
     return -(weights * policy(states).log_prob(actions)).sum() / episodes
 
 
 def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Array:
     """(1.10)  ∇L(θ) = -(1/N) Σ_n Σ_t Ψ_t ∇log π_θ(a_t|s_t), flat in θ. Arguments as in `loss`."""
+    check_hyperparameter("episodes", episodes)
     states, actions, weights = check_rows(states, actions, weights=weights)
     pi = policy(states)
     d_logits = -weights[:, None] * pi.d_log_prob(actions)

@@ -1,0 +1,18 @@
+"""A3C, many workers on one shared θ without a lock, on an environment of your choice.
+
+python examples/a3c.py                       CartPole-v1, two workers, a few seconds
+python examples/a3c.py --env Acrobot-v1 --plot acrobot.png
+python examples/a3c.py --help
+"""
+
+import common  # first: it sets the number of threads, which NumPy reads when it is imported
+
+from scratchpg import a3c
+
+SETTINGS = {
+    "default": {"total_steps": 500_000, "workers": 2, "hidden": (64, 64)},
+    "CartPole-v1": {"total_steps": 200_000},
+}
+
+if __name__ == "__main__":
+    common.main(a3c.train, SETTINGS, __doc__)

@@ -1,0 +1,18 @@
+"""Actor-critic, learning at each step from its own prediction (TD), on an environment of your choice.
+
+python examples/actor_critic.py                       CartPole-v1, half a minute
+python examples/actor_critic.py --env Acrobot-v1 --plot acrobot.png
+python examples/actor_critic.py --help
+"""
+
+import common  # first: it sets the number of threads, which NumPy reads when it is imported
+
+from scratchpg import actor_critic
+
+SETTINGS = {
+    "default": {"total_steps": 200_000, "hidden": (64, 64)},
+    "CartPole-v1": {},
+}
+
+if __name__ == "__main__":
+    common.main(actor_critic.train, SETTINGS, __doc__)

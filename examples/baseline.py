@@ -1,0 +1,18 @@
+"""REINFORCE with a learned baseline, on an environment of your choice.
+
+python examples/baseline.py                       CartPole-v1, a few seconds
+python examples/baseline.py --env Acrobot-v1 --plot acrobot.png
+python examples/baseline.py --help
+"""
+
+import common  # first: it sets the number of threads, which NumPy reads when it is imported
+
+from scratchpg import baseline
+
+SETTINGS = {
+    "default": {"total_steps": 500_000, "n_envs": 8, "hidden": (64, 64)},
+    "CartPole-v1": {"total_steps": 150_000},
+}
+
+if __name__ == "__main__":
+    common.main(baseline.train, SETTINGS, __doc__)

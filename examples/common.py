@@ -1,0 +1,284 @@
+"""What the chapters' scripts share: command line, live progress, saving, drawing, watching and the evaluation.
+
+A script holds its settings as data and hands them to `main` together with its chapter's `train`. It imports this
+module before anything that imports NumPy.
+"""
+
+import argparse
+import inspect
+import math
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+# Threads gain nothing on matrices this small and make the times erratic. NumPy reads these when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+import gymnasium as gym
+import numpy as np
+
+from scratchpg import Progress, SoftmaxPolicy, Value, evaluate, load, save
+from scratchpg.spaces import check_fit, make
+
+DEFAULT_ENV = "CartPole-v1"
+EPISODES, SMOKE_EPISODES, SHOWN_EPISODES = 100, 10, 2
+SMOKE_STEPS = 2_000
+REWRITE_SECONDS = 0.1  # from one state of the line to the next, on a terminal
+LINE_SECONDS = 5.0  # from one line to the next, when piped; each tenth of the steps prints one, too
+SAVE_SECONDS = 10.0
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+
+Train = Callable[..., Generator[Progress, None, None]]
+Settings = dict[str, dict[str, Any]]
+
+
+def main(train: Train, settings: Settings, description: str | None, argv: Sequence[str] | None = None) -> NoReturn:
+    """Train, save, draw, show and evaluate as the command line asks, then exit with the status.
+
+    train: a chapter's, of the form train(env, policy, …), train(env, policy, value, …) or train(make_env, policy,
+        value, …); it gets what it has a name for.
+    settings: {"default": {…}, environment id: {…}, …}, an environment's own over the default ones. `hidden` are the
+        widths of the networks' hidden layers and `n_envs` is the size of the vector environment (without it, a single
+        one); all the rest, `total_steps` among them, are arguments of `train`.
+    """
+    parser = command_line(settings, description)
+    args = parser.parse_args(argv)
+    try:
+        job = Job(train, settings, args)
+    except (ValueError, OSError, ImportError, gym.error.Error) as error:
+        parser.error(" ".join(str(error).split()))
+    try:
+        sys.exit(job.run())
+    except KeyboardInterrupt:  # the second one
+        sys.exit(INTERRUPTED)
+    except FloatingPointError as error:
+        complain(f"error: {error}")
+        sys.exit(FAILED)
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers wrong use with one line instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        complain(f"error: {message}")
+        sys.exit(WRONG_USE)
+
+
+def command_line(settings: Settings, description: str | None) -> Parser:
+    """The options that every chapter's script has."""
+    entries = [
+        f"  {env_id + ':':<14}" + ", ".join(f"{name}={value}" for name, value in entry.items())
+        for env_id, entry in settings.items()
+    ]
+    parser = Parser(
+        description=description,
+        epilog="settings (an environment's own go over the default ones):\n" + "\n".join(entries) + "\n\n"
+        "The last line tells the mean return ± the standard deviation over the episodes, in fresh environments.\n"
+        "Ctrl-C keeps what was learned: it still saves, draws and evaluates. A second one quits at once.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--env", metavar="ID", help=f"Gymnasium environment (default: that of the --load file, or {DEFAULT_ENV})")
+    add("--steps", metavar="N", type=natural, help="environment steps to train for (default: see the settings)")
+    add("--seed", metavar="S", type=natural, default=0, help="same seed, same bits (default: %(default)s)")
+    add("--save", metavar="FILE", help=f"save the networks, every {SAVE_SECONDS:.0f} s and at the end")
+    add("--load", metavar="FILE", help="begin with the networks saved there; with --steps 0, only evaluate them")
+    add("--plot", metavar="FILE", help="draw return against steps: .png, .svg, .pdf, … (needs matplotlib)")
+    add("--render", action="store_true", help=f"show {SHOWN_EPISODES} episodes after the training (needs pygame)")
+    add("--smoke", action="store_true", help=f"the whole path in short: {SMOKE_STEPS} steps, {SMOKE_EPISODES} episodes")
+    return parser
+
+
+def natural(text: str) -> int:
+    """An integer of at least 0, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, not {text!r}")
+    return int(text)
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class Job:
+    """One run of a chapter. What the user may have got wrong shows when it is made, before any training."""
+
+    def __init__(self, train: Train, settings: Settings, args: argparse.Namespace) -> None:
+        self.args = args
+        self.figure = new_figure(args.plot) if args.plot else None
+        for path in filter(None, (args.save, args.plot)):
+            check_writable(Path(path))
+        checkpoint = load(args.load) if args.load else None
+        self.env_id = args.env or (checkpoint and checkpoint.env) or DEFAULT_ENV
+        arguments = settings["default"] | settings.get(self.env_id, {})
+        hidden, n_envs = arguments.pop("hidden"), arguments.pop("n_envs", None)
+        if args.steps is not None or args.smoke:
+            arguments["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
+
+        rng = np.random.default_rng(args.seed)
+        self.evaluation_seed = int(rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training
+        self.env = make(self.env_id, n_envs)
+        parameters = inspect.signature(train).parameters
+        self.networks = {"policy": checkpoint.policy if checkpoint else SoftmaxPolicy.for_env(self.env, hidden, rng)}
+        if "value" in parameters:
+            self.networks["value"] = (checkpoint and checkpoint.value) or Value.for_env(self.env, hidden, rng)
+        check_fit(self.env, **self.networks)
+        place = {"make_env": self.env_id} if "make_env" in parameters else {"env": self.env}
+        self.updates = train(**place, **self.networks, **arguments, rng=rng)
+        self.total_steps = arguments["total_steps"]
+        self.title = f"{train.__module__.rpartition('.')[2]} on {self.env_id}, seed {args.seed}"
+        self.curve: list[tuple[int, float]] = []  # (steps, mean return)
+        self.unwritten: set[str] = set()  # files that could not be written
+
+    def run(self) -> int:
+        """Train and all that comes after; returns the exit status."""
+        interrupted = diverged = False
+        try:
+            try:
+                if self.total_steps:
+                    self.train()
+            finally:
+                self.save()
+        except KeyboardInterrupt:
+            complain("interrupted: finishing with what was learned (Ctrl-C again quits at once)")
+            interrupted = True
+            self.save()  # once more: it may be the saving that was interrupted
+        except FloatingPointError as error:
+            complain(f"error: {error}")
+            diverged = True
+        self.draw()
+        if self.args.render and not (interrupted or diverged):
+            interrupted = self.show()
+        if not diverged:
+            print(self.evaluation(), flush=True)
+        return INTERRUPTED if interrupted else FAILED if diverged or self.unwritten else DONE
+
+    def train(self) -> None:
+        """Train to the end: show how far it is, note the curve, save now and then."""
+        saved = time.perf_counter()
+        with closing(self.env), closing(self.updates), closing(Meter(self.total_steps)) as meter:
+            for progress in self.updates:
+                now = time.perf_counter()
+                meter.update(progress, now)
+                if not self.curve or progress.steps >= self.curve[-1][0] + self.total_steps / 1000:
+                    self.curve.append((progress.steps, progress.mean_return))
+                if now >= saved + SAVE_SECONDS:
+                    self.save()
+                    saved = now
+
+    def save(self) -> None:
+        if self.args.save:
+            self.write(self.args.save, lambda path: save(path, **self.networks, env=self.env_id))
+
+    def draw(self) -> None:
+        """The picture of --plot."""
+        if self.figure:
+            axes = self.figure.add_subplot(xlabel="environment steps", ylabel="return, mean of the last 100 episodes")
+            axes.plot([steps for steps, _ in self.curve], [mean_return for _, mean_return in self.curve])
+            axes.set_title(self.title)
+            self.write(self.args.plot, self.figure.savefig)
+
+    def write(self, path: str, how: Callable[[str], None]) -> None:
+        """Write a file. If that fails (the disk is full, say), the run goes on and ends with a status that says so."""
+        try:
+            how(path)
+            self.unwritten.discard(path)
+        except OSError as error:
+            complain(f"error: can't write {path}: {error}")
+            self.unwritten.add(path)
+
+    def show(self) -> bool:
+        """Play before the user's eyes; was it interrupted?"""
+        try:
+            with closing(make(self.env_id, render_mode="human")) as env:
+                evaluate(self.networks["policy"], env, episodes=SHOWN_EPISODES, seed=self.evaluation_seed)
+        except KeyboardInterrupt:
+            return True
+        except (ImportError, RuntimeError, gym.error.Error) as error:  # no pygame, or no display
+            complain(f"--render: {error}")
+        return False
+
+    def evaluation(self) -> str:
+        """The closing line: mean ± standard deviation over episodes in fresh environments."""
+        episodes = SMOKE_EPISODES if self.args.smoke else EPISODES
+        with closing(make(self.env_id, min(episodes, 25))) as env:
+            returns = evaluate(self.networks["policy"], env, episodes=episodes, seed=self.evaluation_seed)
+        mean, std = returns.mean(), returns.std()
+        digits = 1 if abs(mean) >= 10 else 2
+        return f"evaluation: mean {mean:.{digits}f} ± {std:.{digits}f} over {episodes} episodes (sampled actions)"
+
+
+class Meter:
+    """How far a run is: one line rewritten in place on a terminal, otherwise a line now and then."""
+
+    def __init__(self, total_steps: int) -> None:
+        self.total_steps = total_steps
+        self.terminal = sys.stdout.isatty()
+        self.start = time.perf_counter()
+        self.due_time, self.due_steps = 0.0, 0.0
+        self.unseen: Progress | None = None  # the latest, unless it has been shown
+
+    def update(self, progress: Progress, now: float) -> None:
+        """Show this progress if it is time to. There may be 20,000 a second, so most of them must cost nothing."""
+        self.unseen = progress
+        if now >= self.due_time or progress.steps >= self.due_steps:
+            self.show(progress, now)
+
+    def show(self, progress: Progress, now: float) -> None:
+        steps, total = progress.steps, self.total_steps
+        rate = max(steps, 1) / (now - self.start)
+        left = timedelta(seconds=round(max(total - steps, 0) / rate))
+        mean_return = "-" if math.isnan(progress.mean_return) else f"{progress.mean_return:.1f}"
+        line = (
+            f"steps {steps:>{len(f'{total:,}')},} / {total:,}  episodes {progress.episodes:>6,}"
+            f"  mean return {mean_return:>7}  {rate:>7,.0f} steps/s  {left} left"
+        )
+        if self.terminal:
+            width = shutil.get_terminal_size().columns - 1  # a full line would wrap, and could not be rewritten
+            print(f"\r{line[:width]:<{width}}", end="", flush=True)
+            self.due_time, self.due_steps = now + REWRITE_SECONDS, math.inf
+        else:
+            print(line, flush=True)
+            self.due_time, self.due_steps = now + LINE_SECONDS, (10 * steps // total + 1) * total / 10
+        self.unseen = None
+
+    def close(self) -> None:
+        """Show the end, and leave it standing."""
+        if self.unseen:
+            self.show(self.unseen, time.perf_counter())
+        if self.terminal:
+            print()
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError unless a file can be made in the place of this path."""
+    if path.is_dir():
+        raise IsADirectoryError(f"can't write {path}: it is a directory")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise OSError(f"can't write {path}: {error.strerror}") from error
+
+
+def new_figure(path: str) -> Any:
+    """An empty picture of its own, apart from pyplot's global state; None, and a hint, without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        complain('--plot needs matplotlib: pip install "scratchpg[plot]"')
+        return None
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    endings = sorted(figure.canvas.get_supported_filetypes())
+    if Path(path).suffix[1:].lower() not in endings:
+        raise ValueError(f"can't draw {path}: its ending must be one of {', '.join(endings)}")
+    return figure

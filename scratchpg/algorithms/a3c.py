@@ -1,0 +1,150 @@
+"""A3C, asynchronous advantage actor-critic (Mnih et al. 2016): many workers, one shared θ, no lock.
+
+In A2C a slow environment starves the learner. Here N processes explore at once, each in an environment of its own with
+a generator of its own, and each writes what it learned into the parameters that all of them share:
+
+    (5.1)  each worker, for ever:  θ' ← θ, φ' ← φ;  collect up to n steps with π_θ';
+           g ← ∇L (4.4), (2.3) at θ', φ';   θ ← θ - η·precondition(g), straight into the shared arrays
+
+The gradient is A2C's. Nothing on that path waits for another worker: while one reads θ another may be half way through
+writing it, a step may get lost, and g is used a little later than the θ' it was taken at. This noise is tolerated. The
+averages of RMSProp are shared in the same way. Any worker may be stopped, at any instant, and the others go on.
+
+Use it where the environment is slow: its waiting is then done N times at once. Where it is fast, A2C with a vector of
+environments is simpler, and can be repeated bit for bit, as A3C with more than one worker can't.
+"""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..arithmetic import plain_arithmetic
+from ..checks import Rng
+from ..optim import RMSProp
+from ..policy import SoftmaxPolicy
+from ..processes import Crew, Shared
+from ..returns import gae
+from ..rollout import Collector
+from ..spaces import AnyEnv, build
+from ..training import Progress, generator, training
+from ..value import Value
+from .a2c import gradient, loss
+
+__all__ = ["gradient", "loss", "train", "worker"]
+
+
+@training
+def train(
+    make_env: str | Callable[[], AnyEnv],
+    policy: SoftmaxPolicy,
+    value: Value,
+    *,
+    workers: int = 2,
+    total_steps: int = 300_000,
+    n_steps: int = 20,
+    gamma: float = 0.99,
+    gae_lambda: float = 1.0,
+    ent_coef: float = 0.0,
+    learning_rate: float = 2e-3,
+    max_grad_norm: float = 0.5,
+    start_method: str | None = None,
+    seed: int | None = None,
+    rng: Rng = None,
+) -> Iterator[Progress]:
+    """Train policy and value in place with `workers` processes; yields Progress some twenty times a second.
+
+    make_env: an environment id, or a function that makes an environment; for "spawn" and "forkserver" one that pickle
+        can send, so defined at the top of a module.
+    start_method: "fork", "spawn" or "forkserver"; None is the platform's default.
+
+    Closing the generator, or Ctrl-C, stops the workers. A worker that fails ends the run with a RuntimeError (a
+    FloatingPointError if it diverged) that names it and its traceback or signal; what was learned so far is kept.
+    """
+    context = multiprocessing.get_context(start_method)
+    shared = Shared(
+        context,
+        theta=policy.theta,
+        phi=value.theta,
+        theta_average=np.zeros_like(policy.theta),
+        phi_average=np.zeros_like(value.theta),
+        slots=np.zeros((workers, 2 + 100)),  # steps, episodes and latest returns of each worker, which alone writes it
+        stop=np.zeros(1),
+    )
+    settings = (total_steps, n_steps, gamma, gae_lambda, ent_coef, learning_rate, max_grad_norm)
+    sizes = (policy.net.sizes, value.net.sizes[:-1])
+    rngs = generator(seed, rng).spawn(workers)
+    jobs = [(shared, index, make_env, sizes, worker_rng, settings) for index, worker_rng in enumerate(rngs)]
+    returns, seen = deque[float](maxlen=100), np.zeros(workers, int)
+    try:
+        with Crew(context, _work, jobs, shared.stop) as crew:
+            working = True
+            while working:
+                working = crew.working(seconds=0.05)
+                policy.theta[:], value.theta[:] = shared.theta, shared.phi
+                slots = shared.slots.copy()
+                for slot, n in zip(slots, seen, strict=True):
+                    returns += slot[2 + np.arange(max(n, slot[1] - 100), slot[1], dtype=int) % 100].tolist()
+                seen = slots[:, 1].astype(int)
+                mean_return = sum(returns) / len(returns) if returns else np.nan
+                yield Progress(steps=int(slots[:, 0].sum()), episodes=int(seen.sum()), mean_return=mean_return)
+    finally:
+        policy.theta[:], value.theta[:] = shared.theta, shared.phi
+
+
+def worker(
+    shared: Any,
+    index: int,
+    env: AnyEnv,
+    policy: SoftmaxPolicy,
+    value: Value,
+    rng: np.random.Generator,
+    total_steps: int,
+    n_steps: int,
+    gamma: float,
+    gae_lambda: float,
+    ent_coef: float,
+    learning_rate: float,
+    max_grad_norm: float,
+) -> Iterator[None]:
+    """(5.1), the life of one worker, whose own `policy` and `value` are θ' and φ'.
+
+    Each `next` goes as far as the next gradients and stops before they are written, so that several workers can be
+    driven by hand, in one process, in any order.
+    """
+    collector = Collector(env, policy, rng)
+    actor = RMSProp(shared.theta, learning_rate, square_avg=shared.theta_average, max_grad_norm=max_grad_norm)
+    critic = RMSProp(shared.phi, learning_rate, square_avg=shared.phi_average, max_grad_norm=max_grad_norm)
+
+    while shared.slots[:, 0].sum() < total_steps and not shared.stop[0]:
+        policy.theta[:], value.theta[:] = shared.theta, shared.phi
+        batch = collector.collect(n_steps)
+        values, next_values = batch.values(value)
+        advantages = gae(batch.rewards, values, next_values, batch.terminated, batch.truncated, gamma, gae_lambda)
+        states, actions, advantages, targets = batch.rows(advantages, advantages + values)
+        d_phi = value.mse_gradient(states, targets)
+        d_theta = gradient(policy, states, actions, advantages, ent_coef=ent_coef)
+        yield
+        critic.step(d_phi)
+        actor.step(d_theta)
+
+        slot, latest = shared.slots[index], list(collector.returns)
+        for n in range(max(int(slot[1]), collector.episodes - len(latest)), collector.episodes):
+            slot[2 + n % 100] = latest[n - collector.episodes]
+        slot[0], slot[1] = collector.steps, collector.episodes
+
+
+def _work(
+    shared: Shared, index: int, make_env: Any, sizes: Any, rng: np.random.Generator, settings: tuple[Any, ...]
+) -> None:
+    """What a worker process runs."""
+    policy, value = SoftmaxPolicy(sizes[0], theta=shared.theta.copy()), Value(sizes[1], theta=shared.phi.copy())
+    env, parent = build(make_env), os.getppid()
+    with plain_arithmetic():
+        for _ in worker(shared, index, env, policy, value, rng, *settings):
+            if os.getppid() != parent:
+                break  # nobody is left to work for
+    env.close()

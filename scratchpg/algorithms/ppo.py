@@ -1,0 +1,145 @@
+"""PPO, proximal policy optimisation: use each batch several times, and do not run away with it.
+
+One lucky sample can push vanilla actor-critic from 50/50 to 99/1. PPO asks for more of a good action, but not too much
+more: it counts by the ratio to the policy that collected the batch, and past 1 ± ε a sample stops pushing. The ratio
+is what lets a batch be used again: (7.1) after a step on θ the plain estimate from the old batch is biased.
+
+    (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
+    (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
+    (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t)     at θ = θ_old: the A2C gradient
+           clipped means: A_t > 0 and r_t > 1+ε, or A_t < 0 and r_t < 1-ε
+
+Use it first: of this family it takes the fewest environment steps to learn. It has the most to tune, and its clip is
+no bound: the policy can still drift far over many epochs (watch `kl`). Source: Schulman et al. 2017, arXiv:1707.06347.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..checks import Array, Rng, Scalar, Schedule, check_hyperparameter, check_rows
+from ..optim import Adam
+from ..policy import SoftmaxPolicy
+from ..returns import explained_variance, gae, normalized
+from ..rollout import Collector
+from ..spaces import AnyEnv
+from ..training import Progress, generator, linear, training
+from ..value import Value
+
+
+def loss(
+    policy: SoftmaxPolicy,
+    states: Array,
+    actions: Array,
+    old_log_prob: Array,
+    advantages: Array,
+    *,
+    clip_range: float = 0.2,
+    ent_coef: float = 0.0,
+) -> Scalar:
+    """(6.2) with an entropy bonus:  L(θ) = -mean_t [ min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β H(π_θ(·|s_t)) ].
+
+    A surrogate: only its gradient means something. states (B, observation), the rest (B,); old_log_prob is
+    log π_θold(a_t|s_t), ε is clip_range, β is ent_coef.
+    """
+    check_hyperparameter("clip_range", clip_range)
+    states, actions, old, advantages = check_rows(states, actions, old_log_prob=old_log_prob, advantages=advantages)
+    pi = policy(states)
+    ratio = np.exp(pi.log_prob(actions) - old)
+    clipped_ratio = np.clip(ratio, 1 - clip_range, 1 + clip_range)
+    return -(np.minimum(ratio * advantages, clipped_ratio * advantages) + ent_coef * pi.entropy()).mean()
+
+
+def gradient(
+    policy: SoftmaxPolicy,
+    states: Array,
+    actions: Array,
+    old_log_prob: Array,
+    advantages: Array,
+    *,
+    clip_range: float = 0.2,
+    ent_coef: float = 0.0,
+) -> Array:
+    """(6.3) with an entropy bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t) + β ∇H ]."""
+    check_hyperparameter("clip_range", clip_range)
+    states, actions, old, advantages = check_rows(states, actions, old_log_prob=old_log_prob, advantages=advantages)
+    pi = policy(states)
+    ratio = np.exp(pi.log_prob(actions) - old)
+    clipped = np.where(advantages < 0, ratio < 1 - clip_range, ratio > 1 + clip_range)
+    weights = np.where(clipped, 0, ratio * advantages)
+    d_logits = -weights[:, None] * pi.d_log_prob(actions)
+    if ent_coef:
+        d_logits -= ent_coef * pi.d_entropy()
+    return policy.backward(pi, d_logits / len(actions))
+
+
+@training
+def train(
+    env: AnyEnv,
+    policy: SoftmaxPolicy,
+    value: Value,
+    *,
+    total_steps: int = 100_000,
+    n_steps: int = 32,
+    batch_size: int = 256,
+    n_epochs: int = 10,
+    gamma: float = 0.98,
+    gae_lambda: float = 0.9,
+    clip_range: Schedule = (0.2, 0.0),
+    ent_coef: float = 0.0,
+    normalize_advantage: bool = True,
+    learning_rate: Schedule = (3e-3, 0.0),
+    max_grad_norm: float = 0.5,
+    target_kl: float | None = None,
+    seed: int | None = None,
+    rng: Rng = None,
+) -> Iterator[Progress]:
+    """Train policy and value in place; yields Progress after every batch.
+
+    n_steps, batch_size, n_epochs: rows of each environment per batch, rows per minibatch, passes over the batch.
+    learning_rate, clip_range: a number, or (first, last) to go linearly from one to the other over total_steps.
+    target_kl: leave out the remaining epochs of a batch once `kl` exceeds it.
+
+    Diagnostics of the policy after the update against the one before, over the whole batch:
+        kl                   mean_t KL(π_old ‖ π), in nats: 0.001 … 0.05 is healthy, above the steps are too large
+        clip_fraction        the share of rows with |r_t - 1| > ε: 0.05 … 0.3; always 0 means ε does nothing
+        entropy              mean_t H(π), in nats: falls slowly from log A; near 0 exploration has ended
+        explained_variance   1 - Var[target - V] / Var[target]: towards 1; at or below 0 V is no better than a constant
+        gradient_norm        of the last minibatch, before clipping: of the order of max_grad_norm
+    """
+    rng = generator(seed, rng)
+    collector, shuffler = Collector(env, policy, rng), rng.spawn(1)[0]
+    actor = Adam(policy.theta, linear(learning_rate, 0), max_grad_norm=max_grad_norm)
+    critic = Adam(value.theta, linear(learning_rate, 0), max_grad_norm=max_grad_norm)
+
+    while collector.steps < total_steps:
+        done = collector.steps / total_steps
+        actor.learning_rate = critic.learning_rate = linear(learning_rate, done)
+        epsilon = linear(clip_range, done)
+        batch = collector.collect(n_steps)
+        values, next_values = batch.values(value)
+        advantages = gae(batch.rewards, values, next_values, batch.terminated, batch.truncated, gamma, gae_lambda)
+        states, actions, advantages, targets = batch.rows(advantages, advantages + values)
+        pi_old = policy(states)
+        old_log_prob = pi_old.log_prob(actions)
+
+        for _ in range(n_epochs):
+            order = shuffler.permutation(len(actions))
+            for start in range(0, len(order), batch_size):
+                k = order[start : start + batch_size]
+                A = normalized(advantages[k]) if normalize_advantage else advantages[k]
+                g = gradient(policy, states[k], actions[k], old_log_prob[k], A, clip_range=epsilon, ent_coef=ent_coef)
+                gradient_norm = actor.step(g)
+                critic.step(value.mse_gradient(states[k], targets[k]))
+            if target_kl is not None and pi_old.kl(policy(states)).mean() > target_kl:
+                break
+
+        pi = policy(states)
+        ratio = np.exp(pi.log_prob(actions) - old_log_prob)
+        yield collector.progress(
+            kl=float(pi_old.kl(pi).mean()),
+            clip_fraction=float((abs(ratio - 1) > epsilon).mean()),
+            entropy=float(pi.entropy().mean()),
+            explained_variance=explained_variance(targets, value(states)),
+            gradient_norm=gradient_norm,
+        )

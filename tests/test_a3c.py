@@ -1,0 +1,266 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from helpers import same_bits
+
+from scratchpg import SoftmaxPolicy, Value
+from scratchpg.algorithms import a2c, a3c
+from scratchpg.processes import Crew, Shared
+
+ENDLESS = 10**9
+SETTINGS = dict(gamma=0.99, gae_lambda=1.0, ent_coef=0.01, learning_rate=1e-3, max_grad_norm=0.5)
+
+
+class Faulty(gym.Wrapper):
+    """CartPole that does something at its 100th step, in the one worker that comes first."""
+
+    def __init__(self, fault):
+        super().__init__(gym.make("CartPole-v1"))
+        self.fault, self.steps = fault, 0
+
+    def step(self, action):
+        self.steps += 1
+        result = self.env.step(action)
+        return result if self.steps < 100 else self.fault(*result)
+
+
+def raises(*_):
+    raise OSError("the plug was pulled")
+
+
+def kills_itself(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def nan(observation, *rest):
+    return observation * np.nan, *rest
+
+
+def raising_env():
+    return Faulty(raises)
+
+
+def dying_env():
+    return Faulty(kills_itself)
+
+
+def nan_env():
+    return Faulty(nan)
+
+
+def make_cartpole():
+    return gym.make("CartPole-v1")
+
+
+def networks(dtype=np.float32, hidden=(16,)):
+    env = gym.make("CartPole-v1")
+    return SoftmaxPolicy.for_env(env, hidden, rng=0, dtype=dtype), Value.for_env(env, hidden, rng=1, dtype=dtype)
+
+
+def assert_nothing_left(seconds=5.0):
+    """No child process; the names in /dev/shm are looked at by the caller."""
+    deadline = time.monotonic() + seconds
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not multiprocessing.active_children()
+
+
+def shm():
+    return sorted(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else []
+
+
+def test_eq_5_1_one_worker_is_a2c_with_one_environment():
+    """Bit for bit, over 2,000 updates: the same generator, gradients, optimiser; only the memory is shared."""
+    policy, value = networks()
+    *_, last = a3c.train("CartPole-v1", policy, value, workers=1, total_steps=10_000, n_steps=5, seed=7, **SETTINGS)
+    expected, expected_value = networks()
+    rng = np.random.default_rng(7).spawn(1)[0]
+    env = gym.make("CartPole-v1")
+    updates = list(a2c.train(env, expected, expected_value, total_steps=10_000, n_steps=5, rng=rng, **SETTINGS))
+    assert len(updates) >= 2_000
+    assert same_bits(policy.theta, expected.theta) and same_bits(value.theta, expected_value.theta)
+    assert (last.steps, last.episodes) == (updates[-1].steps, updates[-1].episodes)
+    assert last.mean_return == pytest.approx(updates[-1].mean_return)
+
+
+def test_eq_5_1_two_workers_by_hand():
+    """A scripted interleaving, in one process on plain arrays: both copy the same θ, then write one after the other.
+
+    RMSProp shares its average: s_1 = 0.01 g_1² after the first, s_2 = 0.99 s_1 + 0.01 g_2² after the second, and
+        θ = θ_0 - η g_1 / √(s_1 + ε) - η g_2 / √(s_2 + ε)
+    with both gradients taken at θ_0: the second worker's is one step old.
+    """
+    policy, value = networks(float)
+    zeros = np.zeros_like(policy.theta), np.zeros_like(value.theta)
+    shared = SimpleNamespace(
+        theta=policy.theta.copy(),
+        phi=value.theta.copy(),
+        theta_average=zeros[0].copy(),
+        phi_average=zeros[1].copy(),
+        slots=np.zeros((2, 102)),
+        stop=np.zeros(1),
+    )
+    settings = (ENDLESS, 5, *(SETTINGS | {"max_grad_norm": np.inf}).values())
+    own = [networks(float) for _ in range(2)]
+    envs = [gym.make("CartPole-v1") for _ in range(2)]
+    rngs = [np.random.default_rng(seed) for seed in (1, 2)]
+    first, second = (a3c.worker(shared, i, envs[i], *own[i], rngs[i], *settings) for i in range(2))
+
+    next(first), next(second)  # each has copied θ_0 and holds its gradient
+    g = [gradient_at(policy, value, seed) for seed in (1, 2)]
+    assert same_bits(shared.theta, policy.theta)
+    next(first)  # writes g_1, then copies and collects anew
+    s = 0.01 * g[0] ** 2
+    theta = policy.theta - 1e-3 * g[0] / np.sqrt(s + 1e-5)
+    np.testing.assert_allclose(shared.theta, theta, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(own[0][0].theta, theta, rtol=0, atol=1e-15)  # the first worker's new θ'
+    assert same_bits(own[1][0].theta, policy.theta)  # the second still has the old one
+    next(second)
+    s = 0.99 * s + 0.01 * g[1] ** 2
+    theta = theta - 1e-3 * g[1] / np.sqrt(s + 1e-5)
+    np.testing.assert_allclose(shared.theta, theta, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(shared.theta_average, s, rtol=0, atol=1e-15)
+    assert shared.slots[:, 0].tolist() == [5, 5]
+
+
+def gradient_at(policy, value, seed):
+    """The gradient (4.4) of the five steps that a worker with this seed takes first, without any of A3C's code."""
+    collector = a2c.Collector(gym.make("CartPole-v1"), policy, np.random.default_rng(seed))
+    batch = collector.collect(5)
+    v, next_v = batch.values(value)
+    advantages = a2c.gae(batch.rewards, v, next_v, batch.terminated, batch.truncated, 0.99, 1.0)
+    return a2c.gradient(policy, *batch.rows(advantages), ent_coef=0.01)
+
+
+@pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize("make_env", ["CartPole-v1", make_cartpole], ids=["id", "callable"])
+def test_every_start_method(start_method, make_env):
+    policy, value = networks()
+    before, names = policy.theta.copy(), shm()
+    *_, last = a3c.train(make_env, policy, value, workers=2, total_steps=400, start_method=start_method, seed=0)
+    assert last.steps >= 400 and last.episodes > 0 and 5 < last.mean_return < 100
+    assert not same_bits(policy.theta, before) and np.isfinite(policy.theta).all()
+    assert_nothing_left()
+    assert shm() == names
+
+
+def test_a_lambda_can_not_be_sent():
+    policy, value = networks()
+    with pytest.raises(TypeError, match=r'start_method="spawn".*top of a module'):
+        next(a3c.train(lambda: gym.make("CartPole-v1"), policy, value, start_method="spawn"))
+
+
+@pytest.mark.parametrize(
+    ("make_env", "error", "message"),
+    [
+        (raising_env, RuntimeError, r"(?s)worker \d failed.*OSError: the plug was pulled"),
+        (dying_env, RuntimeError, r"worker \d died: SIGKILL"),
+        (nan_env, FloatingPointError, r"(?s)worker \d failed.*observations must be finite"),
+    ],
+)
+def test_a_worker_that_fails_ends_the_run_and_keeps_what_was_learned(make_env, error, message):
+    policy, value = networks()
+    before, names = policy.theta.copy(), shm()
+    with pytest.raises(error, match=message):
+        list(a3c.train(make_env, policy, value, workers=3, total_steps=ENDLESS, n_steps=5, seed=0))
+    assert not same_bits(policy.theta, before)
+    assert np.isfinite(policy.theta).all() and np.isfinite(value.theta).all()
+    assert_nothing_left()
+    assert shm() == names
+
+
+def test_a_worker_may_be_stopped_at_any_instant():
+    """No worker waits for another: with one of three stopped by SIGSTOP the others go on, at 20 random instants."""
+    policy, value = networks()
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
+    shared = Shared(
+        context,
+        theta=policy.theta,
+        phi=value.theta,
+        theta_average=np.zeros_like(policy.theta),
+        phi_average=np.zeros_like(value.theta),
+        slots=np.zeros((3, 102)),
+        stop=np.zeros(1),
+    )
+    rng = np.random.default_rng(0)
+    settings = (ENDLESS, 5, *SETTINGS.values())
+    sizes = (policy.net.sizes, value.net.sizes[:-1])
+    jobs = [(shared, i, "CartPole-v1", sizes, worker_rng, settings) for i, worker_rng in enumerate(rng.spawn(3))]
+
+    def wait_for(workers, steps):
+        """Until each of these workers has taken so many further steps; a stall fails."""
+        target = shared.slots[workers, 0] + steps
+        deadline = time.monotonic() + 30
+        while (shared.slots[workers, 0] < target).any():
+            assert time.monotonic() < deadline, f"stalled at {shared.slots[:, 0]}"
+            assert crew.working(0.001)
+
+    with Crew(context, a3c._work, jobs, shared.stop) as crew:
+        wait_for([0, 1, 2], 1)
+        for stopped in rng.integers(3, size=20):
+            time.sleep(rng.uniform(0, 0.01))
+            os.kill(crew.processes[stopped].pid, signal.SIGSTOP)
+            wait_for([i for i in range(3) if i != stopped], 250)  # 500 between the two
+            os.kill(crew.processes[stopped].pid, signal.SIGCONT)
+        os.kill(crew.processes[0].pid, signal.SIGSTOP)  # and one that never wakes is no obstacle to the end
+    assert_nothing_left()
+
+
+def test_closing_the_generator_stops_the_workers():
+    policy, value = networks()
+    loop = a3c.train("CartPole-v1", policy, value, workers=2, total_steps=ENDLESS, seed=0)
+    while next(loop).steps < 100:
+        pass
+    loop.close()
+    assert_nothing_left(0)
+    assert np.isfinite(policy.theta).all()
+
+
+INTERRUPTED = """
+import multiprocessing, time
+import numpy as np
+from scratchpg import SoftmaxPolicy, Value
+from scratchpg.algorithms import a3c
+
+if __name__ == "__main__":
+    policy, value = SoftmaxPolicy((4, 16, 2), rng=0), Value((4, 16), rng=0)
+    before = policy.theta.copy()
+    try:
+        for progress in a3c.train("CartPole-v1", policy, value, workers=2, total_steps=10**9, seed=0):
+            if progress.steps > 100:
+                print("running", flush=True)
+    except KeyboardInterrupt:
+        assert not multiprocessing.active_children()
+        assert np.isfinite(policy.theta).all() and (policy.theta != before).any()
+        print("interrupted")
+"""
+
+
+def test_ctrl_c_stops_the_workers(tmp_path):
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    process = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout.readline() == "running\n"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the parent and to the workers
+    output, errors = process.communicate(timeout=5)
+    assert output.endswith("interrupted\n") and process.returncode == 0 and not errors
+
+
+def test_no_lock_stands_on_a_worker_s_path():
+    """What a worker is given holds no lock, semaphore, queue or other thing to wait for."""
+    shared = Shared(multiprocessing.get_context("spawn"), theta=np.zeros(3))
+    raw, _, _ = shared.__getstate__()["theta"]
+    assert not hasattr(raw, "get_lock") and not hasattr(raw, "acquire")
+    with open(a3c.__file__, encoding="utf-8") as file:
+        source = file.read()
+    assert not any(word in source for word in ("Lock(", "Semaphore(", "Queue(", "Condition(", "Event(", "Barrier("))

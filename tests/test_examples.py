@@ -1,0 +1,301 @@
+"""The scripts in examples/, run as a reader runs them: what they print, write and return."""
+
+import os
+import pkgutil
+import re
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scratchpg
+from scratchpg import Progress, SoftmaxPolicy, Value, algorithms, load, save
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "common")
+CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
+STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
+EVALUATION = r"evaluation: mean -?\d+\.\d+ ± \d+\.\d+ over (\d+) episodes \(sampled actions\)"
+SETTINGS = {
+    "default": {"total_steps": 1000, "n_envs": 2, "hidden": (8,), "gamma": 0.9},
+    "CartPole-v1": {"gamma": 1.0},
+}
+
+
+@pytest.fixture
+def common(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import common
+
+    return common
+
+
+@pytest.fixture
+def run(common, monkeypatch, capsys):
+    """Run a script in this process, as if from the command line: its exit status, stdout and stderr."""
+
+    def run(script, *args):
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, args)])
+        return outcome(lambda: runpy.run_path(EXAMPLES / f"{script}.py", run_name="__main__"), capsys)
+
+    return run
+
+
+@pytest.fixture
+def run_main(common, capsys):
+    """Call `common.main` with a train of the test's own: the exit status, stdout and stderr."""
+
+    def run(train, *args):
+        return outcome(lambda: common.main(train, SETTINGS, "", [*map(str, args)]), capsys)
+
+    return run
+
+
+def outcome(call, capsys):
+    try:
+        call()
+        status = 0
+    except SystemExit as exit:
+        status = exit.code or 0
+    return status, *capsys.readouterr()
+
+
+def last_line(out):
+    return out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("script", CHAPTERS)
+def test_a_short_run_ends_with_the_evaluation(script, run):
+    status, out, err = run(script, "--smoke")
+    assert (status, err) == (0, "")
+    assert re.fullmatch(EVALUATION, last_line(out))[1] == "10"
+    assert all(re.match(r"steps +[\d,]+ / 2,000  episodes", line) for line in out.splitlines()[:-1])
+    assert "\r" not in out
+
+
+@pytest.mark.parametrize("script", STUDIES)
+def test_a_short_run_of_a_study(script, run):
+    status, out, err = run(script, "--smoke")
+    assert (status, err) == (0, "") and out
+
+
+@pytest.mark.parametrize("script", CHAPTERS)
+def test_what_is_saved_plays_the_same_when_loaded(script, run, tmp_path):
+    path = tmp_path / "networks.npz"
+    _, out, _ = run(script, "--smoke", "--seed", 3, "--save", path)
+    status, again, err = run(script, "--smoke", "--seed", 3, "--load", path, "--steps", 0)
+    assert (status, again, err) == (0, last_line(out) + "\n", "")
+    assert load(path).env == "CartPole-v1"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("script", [name for name in CHAPTERS if name != "a3c"])  # a race has no two equal runs
+def test_the_seed_is_the_run(script, run):
+    first, second, other = (last_line(run(script, "--smoke", "--seed", seed)[1]) for seed in (1, 1, 2))
+    assert first == second != other
+
+
+def test_plot(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "curve.png"
+    status, out, err = run("reinforce", "--smoke", "--plot", path)
+    assert (status, err) == (0, "") and re.fullmatch(EVALUATION, last_line(out))
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_of_a_form_there_is_none_of(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, out, err = run("reinforce", "--smoke", "--plot", tmp_path / "curve.doc")
+    assert (status, out) == (2, "") and re.fullmatch(r"error: can't draw .*curve\.doc: .*\bpng\b.*\n", err)
+
+
+def test_plot_without_matplotlib(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, out, err = run("reinforce", "--smoke", "--plot", tmp_path / "curve.png")
+    assert (status, err) == (0, '--plot needs matplotlib: pip install "scratchpg[plot]"\n')
+    assert re.fullmatch(EVALUATION, last_line(out))
+
+
+def test_render(run, monkeypatch):
+    pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    status, out, err = run("reinforce", "--smoke", "--render")
+    assert (status, err) == (0, "") and re.fullmatch(EVALUATION, last_line(out))
+
+
+def test_render_without_pygame(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    status, out, err = run("reinforce", "--smoke", "--render")
+    assert status == 0 and re.fullmatch(r'--render: .*pip install "gymnasium\[classic-control\]".*\n', err)
+    assert re.fullmatch(EVALUATION, last_line(out))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--env Nonsense-v0", "unknown environment 'Nonsense-v0'"),
+        ("--env nothing:Nonsense-v0", "No module named 'nothing'"),
+        ("--env Pendulum-v1", "Discrete action space, not Box"),
+        ("--steps -1", "--steps: must be an integer of at least 0, not '-1'"),
+        ("--seed x", "--seed: must be an integer of at least 0, not 'x'"),
+        ("--frobnicate", "unrecognized arguments"),
+        ("--load {tmp}/missing.npz", "missing.npz"),
+        ("--load {tmp}/text.npz", "not a readable scratchpg checkpoint"),
+        ("--load {tmp}/cartpole.npz --env Acrobot-v1", "4 inputs and 2 outputs"),
+        ("--save {tmp}/missing/x.npz", "missing/x.npz: No such file or directory"),
+        ("--save {tmp}", "is a directory"),
+        ("--plot {tmp}/missing/x.png", "missing/x.png: No such file or directory"),
+    ],
+)
+def test_wrong_use_is_answered_in_one_line_before_any_training(args, message, run, tmp_path):
+    (tmp_path / "text.npz").write_text("text")
+    save(tmp_path / "cartpole.npz", SoftmaxPolicy((4, 2), rng=0))
+    files = sorted(tmp_path.iterdir())
+    status, out, err = run("reinforce", *args.format(tmp=tmp_path).split())
+    assert (status, out) == (2, "")
+    err = err.removeprefix('--plot needs matplotlib: pip install "scratchpg[plot]"\n')
+    assert re.fullmatch(r"error: .*\n", err) and message in err
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def start(*args):
+    """Start the first chapter as a process of its own, on the package that these tests run on."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", EXAMPLES / "reinforce.py", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(scratchpg.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"},
+        # a shell may have started the tests with SIGINT ignored, and that is inherited
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_keeps_what_was_learned(tmp_path):
+    path = tmp_path / "networks.npz"
+    with start("--steps", 10**9, "--save", path) as process:
+        assert process.stdout.readline().startswith("steps ")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(EVALUATION, last_line(out))[1] == "100" and "\r" not in out
+    assert err.startswith("interrupted") and err.count("\n") == 1
+    assert np.any(load(path).policy.theta)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_a_second_ctrl_c_quits(tmp_path):
+    with start("--steps", 10**9) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline().startswith("interrupted")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+
+
+def test_a_terminal_sees_one_line_rewritten_in_place(run, monkeypatch, common):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(common, "REWRITE_SECONDS", 0)
+    monkeypatch.setenv("COLUMNS", "50")
+    _, out, _ = run("reinforce", "--smoke")
+    progress, evaluation = out.splitlines(keepends=True)[-2:]
+    assert out.count("\n") == 2 and re.fullmatch(EVALUATION + "\n", evaluation)
+    states = out.removesuffix(evaluation).removesuffix("\n").split("\r")[1:]
+    assert len(states) > 2 and {len(state) for state in states} == {49}  # a 50th character would wrap
+    assert progress.startswith("steps")
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_a_pipe_gets_a_line_per_tenth(run_main, unit):
+    """However many updates there are; the last line is the last progress."""
+
+    def train(env, policy, *, total_steps, gamma, rng):
+        for steps in range(unit, total_steps + 1, unit):
+            yield Progress(steps=steps, episodes=0, mean_return=np.nan)
+
+    _, out, _ = run_main(train, "--steps", 100_000)
+    shown = [int(line.split()[1].replace(",", "")) for line in out.splitlines()[:-1]]
+    assert shown == [unit, *range(10_000, 100_001, 10_000)]
+
+
+def a_policy(env, policy, *, total_steps, gamma, rng):
+    assert isinstance(policy, SoftmaxPolicy)
+    yield Progress(steps=total_steps, episodes=env.num_envs, mean_return=gamma)
+
+
+def a_value(env, policy, value, *, total_steps, gamma, rng):
+    assert isinstance(value, Value)
+    yield from a_policy(env, policy, total_steps=total_steps, gamma=gamma, rng=rng)
+
+
+def an_id(make_env, policy, value, *, total_steps, gamma, rng):
+    assert make_env in ("CartPole-v1", "FrozenLake-v1")
+    yield Progress(steps=total_steps, episodes=2, mean_return=gamma)
+
+
+@pytest.mark.parametrize("train", [a_policy, a_value, an_id])
+@pytest.mark.parametrize(("env", "mean_return"), [("CartPole-v1", 1.0), ("FrozenLake-v1", 0.9)])
+def test_train_gets_what_it_has_a_name_for(train, env, mean_return, run_main):
+    status, out, _ = run_main(train, "--smoke", "--env", env)
+    assert status == 0
+    assert re.match(rf"steps 2,000 / 2,000  episodes +2  mean return +{mean_return} ", out)
+
+
+def test_the_networks_are_saved_meanwhile(run_main, common, monkeypatch, tmp_path):
+    monkeypatch.setattr(common, "SAVE_SECONDS", 0)
+    path, there = tmp_path / "networks.npz", []
+
+    def train(env, policy, *, total_steps, gamma, rng):
+        for steps in (1, 2):
+            there.append(path.exists())
+            yield Progress(steps=steps, episodes=0, mean_return=np.nan)
+
+    run_main(train, "--save", path)
+    assert there == [False, True]
+
+
+def test_a_run_that_diverges_saves_what_was_finite(run_main, tmp_path):
+    path = tmp_path / "networks.npz"
+
+    def train(env, policy, *, total_steps, gamma, rng):
+        policy.theta[:] = 7
+        yield Progress(steps=1, episodes=0, mean_return=np.nan)
+        raise FloatingPointError("the norm of the gradient is nan (after 1 steps)")
+
+    status, out, err = run_main(train, "--save", path)
+    assert (status, err) == (1, "error: the norm of the gradient is nan (after 1 steps)\n")
+    assert "evaluation" not in out and (load(path).policy.theta == 7).all()
+
+
+def test_a_full_disk_costs_the_file_and_nothing_else(run_main, common, monkeypatch, tmp_path):
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(common, "save", fail)
+    status, out, err = run_main(a_policy, "--save", tmp_path / "networks.npz")
+    assert status == 1 and re.fullmatch(EVALUATION, last_line(out))
+    assert re.fullmatch(r"error: can't write .*networks\.npz: .*No space left on device\n", err)
+
+
+def test_a_policy_saved_without_a_value_gets_a_new_one(run_main, tmp_path):
+    path = tmp_path / "networks.npz"
+    run_main(a_policy, "--env", "FrozenLake-v1", "--save", path)
+    status, _, err = run_main(a_value, "--load", path, "--save", path)  # on the environment that the file names
+    assert (status, err) == (0, "")
+    assert load(path).env == "FrozenLake-v1" and load(path).value.net.sizes == (16, 8, 1)
+
+
+def test_evaluation_of_small_returns_keeps_two_digits(run_main):
+    _, out, _ = run_main(a_policy, "--smoke", "--env", "FrozenLake-v1")
+    assert re.fullmatch(r"evaluation: mean \d\.\d\d ± \d\.\d\d over 10 episodes \(sampled actions\)", last_line(out))
+
+
+def test_every_chapter_has_its_script():
+    assert set(CHAPTERS) == {module.name for module in pkgutil.iter_modules(algorithms.__path__)}

@@ -1,0 +1,108 @@
+"""The checker itself: what it must catch, what it must let pass, what it refuses."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from helpers import LD
+
+from scratchpg.gradcheck import check_gradient, finite_difference
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-11), (np.longdouble, 1e-14)])
+def test_finite_difference_of_known_functions(dtype, tolerance):
+    theta = np.array([0.5, -1.0, 2.0], dtype)
+    for f, gradient in [
+        (lambda t: (t**3).sum(), 3 * theta**2),
+        (lambda t: np.exp(t).sum(), np.exp(theta)),
+        (lambda t: t[0] * t[1] * t[2], theta.prod() / theta),
+        (lambda t: dtype(7), np.zeros(3)),
+    ]:
+        numeric = finite_difference(f, theta)
+        assert numeric.dtype == dtype
+        np.testing.assert_allclose(numeric, gradient, rtol=0, atol=tolerance * max(1, abs(gradient).max()))
+        assert check_gradient(f, gradient, theta, rtol=1e-9) <= 1e-9
+
+
+def test_exact_to_the_fourth_power():
+    # the error of the formula is h⁴ f⁽⁵⁾ / 30: none for a polynomial of degree 4, so only rounding is left
+    theta = np.array([1.0, -0.5])
+    np.testing.assert_allclose(finite_difference(lambda t: (t**4).sum(), theta), 4 * theta**3, rtol=1e-12)
+
+
+def linear(*coefficients):
+    """f(θ) = Σ c θ at θ = 0, where f is 0 and its rounding too: nothing hides a wrong component."""
+    c = np.array(coefficients)
+    return lambda t: (c * t).sum(), c.copy(), np.zeros(len(c))
+
+
+@pytest.mark.parametrize(
+    "right, wrong",
+    [
+        ([3e-7], [-5e-7]),  # passes where the criterion is |a - b| < 1e-6
+        ([1e-12], [-1e-12]),
+        ([1.0, 1.0], [1.0, -1.0]),
+        ([1.0, 1e-9], [1.0, -1e-9]),  # a tiny component beside a large one
+        ([1.0, 1e-9], [1.0, 0.0]),
+        ([1.0, 0.0], [1.0, 1e-9]),
+        ([1.0, 2.0], [1.0, 2.00001]),
+        ([1.0, 2.0], [2.0, 1.0]),
+    ],
+)
+def test_catches(right, wrong):
+    f, _, theta = linear(*right)
+    check_gradient(f, np.array(right), theta)
+    with pytest.raises(AssertionError, match="finite differences say"):
+        check_gradient(f, np.array(wrong), theta)
+
+
+def test_catches_a_small_wrong_component_of_a_large_function():
+    # f is 1e3, known to about 1e-13 of itself; over the step that is some 1e-9, so 1e-6 is seen, if no less
+    theta = np.zeros(2)
+    for dtype, small in [(float, 1e-6), (LD, 1e-9)]:  # and a thousand times less in extended precision
+        f = partial(lambda small, t: 1e3 + t[0] + small * t[1], small)
+        check_gradient(f, np.array([1, small], dtype), theta.astype(dtype))
+        with pytest.raises(AssertionError, match=r"gradient\[1\]"):
+            check_gradient(f, np.array([1, -small], dtype), theta.astype(dtype))
+
+
+def test_grants_the_rounding_of_the_function():
+    # where f is large beside its gradient, the last digits of f decide the difference: that is no error of the gradient
+    theta = np.linspace(-1, 1, 7)
+    check_gradient(lambda t: 1e6 + np.sin(t).sum(), np.cos(theta), theta)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_fails(bad):
+    f, gradient, theta = linear(1.0, 2.0, 3.0)
+    gradient[1] = bad
+    with pytest.raises(AssertionError, match=r"gradient\[1\] is .*: the gradient must be finite"):
+        check_gradient(f, gradient, theta)
+
+
+def test_a_function_that_is_not_finite_fails():
+    with pytest.raises(AssertionError, match="nan"):
+        check_gradient(lambda t: t.sum() * np.nan, np.ones(2), np.ones(2))
+
+
+def test_the_message_names_the_worst_component():
+    f, gradient, theta = linear(1.0, 2.0, 3.0)
+    with pytest.raises(AssertionError, match=r"gradient\[2\] is 6\.0, finite differences say 3\..* > 1e-06"):
+        check_gradient(f, gradient * [1, 1.5, 2], theta)
+
+
+def test_returns_the_worst_relative_error():
+    f, gradient, theta = linear(1.0, 2.0, 3.0)
+    assert check_gradient(f, gradient * [1, 1.25, 1], theta, rtol=0.5) == pytest.approx(0.5 / 2.5, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_coarse_arithmetic_is_refused_with_the_reason(dtype):
+    with pytest.raises(TypeError, match=r"too coarse for finite differences.*use float64"):
+        check_gradient(lambda t: t.sum(), np.ones(2, dtype), np.ones(2, dtype))
+
+
+def test_theta_and_gradient_are_left_as_they_are():
+    f, gradient, theta = linear(1.0, 2.0, 3.0)
+    check_gradient(f, gradient, theta)
+    assert not theta.any() and (gradient == [1, 2, 3]).all()

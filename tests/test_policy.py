@@ -1,0 +1,115 @@
+"""The policy: a network with a softmax on top, differentiated through both."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+from helpers import ACTIONS, LD, ROWS, SCALES, SEEDS, assert_complex_step, check, random_network, same_bits, shapes
+from hypothesis import given
+
+from scratchpg import SoftmaxPolicy
+
+QUANTITIES = {  # name: (the number for each row, its gradient in the logits), of π, another distribution and actions
+    "log π": (lambda pi, other, a: pi.log_prob(a), lambda pi, other, a: pi.d_log_prob(a)),
+    "H": (lambda pi, other, a: pi.entropy(), lambda pi, other, a: pi.d_entropy()),
+    "KL": (lambda pi, other, a: pi.kl(other), lambda pi, other, a: pi.d_kl(other)),
+    "KL in the other's θ": (
+        lambda pi, other, a: other.kl(pi),
+        lambda pi, other, a: pi.probabilities - other.probabilities,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+@given(shapes(ACTIONS), ROWS, SCALES, SEEDS)
+def test_gradient_against_differences(name, sizes, B, scale, seed):
+    rng = np.random.default_rng(seed)
+    policy, other = (random_network(SoftmaxPolicy, sizes, rng, scale) for _ in range(2))
+    states, actions = rng.standard_normal((B, sizes[0])).astype(LD), rng.integers(0, sizes[-1], B)
+    f, d_logits = QUANTITIES[name]
+    pi, other = policy(states), other(states)
+    # the 1: near certainty H and KL are tiny numbers left over from larger ones, whose rounding they carry
+    check(
+        lambda theta: f(SoftmaxPolicy(sizes, theta=theta)(states), other, actions).sum() + 1,
+        policy.backward(pi, d_logits(pi, other, actions)),
+        policy.theta,
+    )
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+@given(shapes(ACTIONS), ROWS, SCALES, SEEDS)
+def test_gradient_against_complex_steps(name, sizes, B, scale, seed):
+    rng = np.random.default_rng(seed)
+    thetas = [random_network(SoftmaxPolicy, sizes, rng, scale).theta.astype(float) for _ in range(2)]
+    policy, other = (SoftmaxPolicy(sizes, theta=theta) for theta in thetas)
+    states, actions = rng.standard_normal((B, sizes[0])), rng.integers(0, sizes[-1], B)
+    f, d_logits = QUANTITIES[name]
+    pi, other = policy(states), other(states)
+    assert_complex_step(
+        lambda theta: f(SoftmaxPolicy(sizes, theta=theta)(states), other, actions).sum(),
+        policy.backward(pi, d_logits(pi, other, actions)),
+        policy.theta,
+    )
+
+
+def test_a_distribution_remembers_its_own_pass():
+    policy = SoftmaxPolicy((3, 4, 2), rng=0)
+    x1, x2 = np.random.default_rng(0).standard_normal((2, 5, 3))
+    pi1 = policy(x1)
+    expected = policy.backward(pi1, pi1.d_entropy())
+    pi2 = policy(x2)  # a later pass does not disturb the earlier one
+    assert same_bits(policy.backward(pi1, pi1.d_entropy()), expected)
+    assert not np.array_equal(policy.backward(pi2, pi2.d_entropy()), expected)
+    with pytest.raises(ValueError, match="this cache is of another pass"):
+        policy.backward(policy(x1[:3]), pi1.d_entropy())
+
+
+def test_the_first_policy_is_close_to_uniform():
+    states = np.random.default_rng(0).standard_normal((100, 8))
+    probabilities = SoftmaxPolicy((8, 64, 64, 4), rng=0)(states).probabilities
+    assert abs(probabilities - 0.25).max() < 0.02 and probabilities.std() > 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_the_parameters_decide_the_dtype(dtype):
+    policy = SoftmaxPolicy((3, 4, 2), rng=0, dtype=dtype)
+    pi = policy(np.ones((5, 3), np.float64))
+    gradient = policy.backward(pi, np.ones((5, 2)))
+    assert policy.theta.dtype == pi.logits.dtype == pi.probabilities.dtype == gradient.dtype == dtype
+
+
+def test_theta_can_be_handed_in_and_stepped_in_place():
+    theta = np.zeros(8, np.float64)
+    policy = SoftmaxPolicy((3, 2), theta=theta)
+    assert policy.theta is theta and policy.net.theta is theta
+    policy.theta[:] = 1
+    assert (theta == 1).all()
+    policy.theta -= 0.5  # as for the network itself: it works in place
+    assert policy.theta is theta and (theta == 0.5).all()
+    with pytest.raises(AttributeError, match="theta"):
+        policy.theta = np.ones(8)
+
+
+@pytest.mark.parametrize(
+    "observations, size",
+    [
+        (Box(-1, 1, (4,)), 4),
+        (Box(-1, 1, (2, 3)), 6),
+        (Discrete(5), 5),
+        (gym.spaces.MultiDiscrete([2, 3]), 5),
+        (gym.spaces.Tuple([Discrete(2), Box(-1, 1, (2, 2))]), 6),
+        (gym.spaces.Dict(a=Discrete(2), b=Box(-1, 1)), 3),
+    ],
+)
+def test_for_env(observations, size):
+    env = gym.Env()
+    env.observation_space, env.action_space = observations, Discrete(3)
+    policy = SoftmaxPolicy.for_env(env, hidden=(7,), rng=0, dtype=np.float64)
+    assert policy.net.sizes == (size, 7, 3)
+    assert same_bits(policy.theta, SoftmaxPolicy((size, 7, 3), rng=0, dtype=np.float64).theta)
+    assert SoftmaxPolicy.for_env(env, rng=0).net.sizes == (size, 64, 64, 3)
+
+
+def test_for_env_of_a_vector_environment_is_that_of_one():
+    one, many = gym.make("CartPole-v1"), gym.make_vec("CartPole-v1", 3)
+    assert SoftmaxPolicy.for_env(one).net.sizes == SoftmaxPolicy.for_env(many).net.sizes == (4, 64, 64, 2)

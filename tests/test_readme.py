@@ -1,0 +1,36 @@
+"""What README.md shows is what runs: its Python blocks here, its commands in .ci/run."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    """The fenced blocks of a language, each with the number of its first line."""
+    return [
+        (README.count("\n", 0, match.start(1)) + 1, match[1])
+        for match in re.finditer(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    ]
+
+
+@pytest.mark.parametrize(("line", "block"), blocks("python"), ids=lambda x: f"line {x}" if isinstance(x, int) else "")
+def test_python_block_runs(line, block):
+    exec(compile("\n" * (line - 1) + block, ROOT / "README.md", "exec"), {"__name__": "__main__"})
+
+
+def test_ci_runs_the_two_commands_as_printed():
+    commands = [line for _, block in blocks("sh") for line in block.splitlines()]
+    assert commands == [
+        "python -m pip install . && python examples/reinforce.py",
+        'python -m pip install ".[test]" && python -m pytest',
+    ]
+    if not shutil.which("bash"):
+        pytest.skip("needs bash")
+    printed = subprocess.run([ROOT / ".ci" / "run", "--commands"], check=True, capture_output=True, text=True).stdout
+    assert printed.splitlines() == commands

@@ -1,0 +1,414 @@
+"""Experience: every number of a batch against the script of the environment that made it."""
+
+from collections import Counter
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from envs import DISABLED, NEXT_STEP, POISON, SAME_STEP, Scripted, ScriptedVector, observation, reward
+from gymnasium.spaces import Discrete
+from helpers import same_bits
+
+from scratchpg import SoftmaxPolicy, Value
+from scratchpg.checks import NonFiniteError
+from scratchpg.rollout import Collector
+
+# Three environments whose episodes end in every way, at different times, two of them in the same step, one at once
+SCRIPTS = [
+    [(2, "terminated"), (3, "truncated"), (1, "both")],
+    [(4, "truncated"), (1, "terminated")],
+    [(2, "both"), (5, "terminated")],
+]
+MODES = [NEXT_STEP, SAME_STEP]
+CODE = np.array([100.0, 10.0, 1.0])  # (env, episode, step) as one number
+
+
+def policy(dtype=np.float64):
+    """Both actions, depending on the state."""
+    chooser = SoftmaxPolicy((3, 8, 2), rng=0, dtype=dtype)
+    chooser.net.layers[-1][0][:] *= 100
+    return chooser
+
+
+def code():
+    """A value that reads an observation off: V(env, episode, step) = 100 env + 10 episode + step."""
+    return Value((3,), theta=np.append(CODE, 0.0))
+
+
+def scripted(index, episodes):
+    """The transitions of whole episodes by the script: s, r, s', terminated, truncated, with s and s' as numbers."""
+    script, rows = SCRIPTS[index], []
+    for episode in range(episodes):
+        length, end = script[episode % len(script)]
+        for t in range(length):
+            over = t == length - 1
+            flags = over and end in ("terminated", "both"), over and end in ("truncated", "both")
+            states = (float(observation(index, episode, t + k) @ CODE) for k in range(2))
+            s, successor = states
+            rows.append((s, reward(index, episode, t), successor, *flags))
+    return rows
+
+
+def transitions(batches, n):
+    """The same of environment n, as a learner sees them: the valid rows, with V(s) and V(s') for s and s'."""
+    rows = []
+    for batch in batches:
+        v, next_v = batch.values(code())
+        columns = v, batch.rewards, next_v, batch.terminated, batch.truncated
+        valid = batch.valid[:, n]
+        rows += zip(*(column[valid, n].tolist() for column in columns), strict=True)
+    return rows
+
+
+def collect(collector, rows):
+    """Batches of so many rows, one after another."""
+    return [collector.collect(n) for n in rows]
+
+
+@pytest.mark.parametrize("rows", [[20], [7, 13], [1] * 20, [2, 3] * 4])
+@pytest.mark.parametrize("mode", MODES)
+def test_segments_follow_the_script_across_calls(mode, rows):
+    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+    batches = collect(collector, rows)
+    seen = [transitions(batches, n) for n in range(3)]
+    for n in range(3):
+        assert seen[n] == scripted(n, 30)[: len(seen[n])]
+        assert len(seen[n]) == 20 if mode == SAME_STEP else 10 <= len(seen[n]) < 20
+    rewards = np.concatenate([batch.rewards.ravel() for batch in batches])
+    assert POISON not in rewards
+    assert collector.steps == sum(map(len, seen)) == sum(batch.valid.sum() for batch in batches)
+    assert collector.episodes == sum(t or c for rows in seen for *_, t, c in rows)
+
+
+@pytest.mark.parametrize("rows", [[20], [7, 13], [1] * 20])
+def test_a_single_environment_follows_the_script(rows):
+    collector = Collector(Scripted(SCRIPTS[0]), policy(), rng=0)
+    seen = transitions(collect(collector, rows), 0)
+    assert len(seen) >= 13 and seen == scripted(0, 30)[: len(seen)]
+    assert collector.steps == len(seen)
+
+
+def test_both_modes_give_the_same_transitions():
+    def counted(mode):
+        batch = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0, greedy=True).collect_episodes(12)
+        columns = *batch.values(code()), batch.actions, batch.rewards, batch.terminated, batch.truncated
+        return Counter(zip(*(column[batch.valid].tolist() for column in columns), strict=True))
+
+    assert counted(NEXT_STEP) == counted(SAME_STEP)
+    assert sum(counted(SAME_STEP).values()) == sum(len(scripted(n, 4)) for n in range(3))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_states_of_valid_rows_are_never_those_of_a_finished_episode(mode):
+    # in NEXT_STEP a reset row starts from the last observation of a finished episode, where nobody acts
+    batch = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0).collect(20)
+    for n in range(3):
+        acted = batch.states[:-1, n][batch.valid[:, n]]
+        assert [tuple(s) for s in acted] == [
+            (n, episode, t) for episode in range(20) for t in range(SCRIPTS[n][episode % len(SCRIPTS[n])][0])
+        ][: len(acted)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_line_up(mode):
+    batch = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0).collect(20)
+    weights = np.arange(60.0).reshape(20, 3)
+    states, actions, flat = batch.rows(weights)
+    assert len(states) == len(actions) == len(flat) == batch.valid.sum()
+    for state, action, weight in zip(states, actions, flat, strict=True):
+        t, n = divmod(int(weight), 3)
+        assert batch.valid[t, n] and state[0] == n
+        assert (state == batch.states[t, n]).all() and action == batch.actions[t, n]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_actions_are_those_the_environment_took(mode):
+    envs = ScriptedVector(SCRIPTS, mode)
+    batch = Collector(envs, policy(), rng=0).collect(20)
+    assert {*batch.actions.ravel()} == {0, 1}
+    for n, env in enumerate(envs.envs):
+        np.testing.assert_array_equal(batch.actions[batch.valid[:, n], n], env.actions)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_of_many_rows_is_that_of_several_smaller_ones(mode):
+    whole = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+    parts = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+    one, several = whole.collect(20), collect(parts, [7, 1, 12])
+    for name in ("actions", "rewards", "terminated", "truncated", "valid"):
+        assert same_bits(getattr(one, name), np.concatenate([getattr(batch, name) for batch in several]))
+    assert same_bits(one.states[:-1], np.concatenate([batch.states[:-1] for batch in several]))
+    assert same_bits(one.states[-1], several[-1].states[-1])
+    assert (whole.steps, whole.episodes, whole.returns) == (parts.steps, parts.episodes, parts.returns)
+
+
+def scripted_returns(index, episodes):
+    """The undiscounted returns by the script."""
+    length = [SCRIPTS[index][episode % len(SCRIPTS[index])][0] for episode in range(episodes)]
+    return [sum(reward(index, episode, t) for t in range(length[episode])) for episode in range(episodes)]
+
+
+@pytest.mark.parametrize("rows", [[20], [7, 13], [1] * 20])
+@pytest.mark.parametrize("mode", MODES)
+def test_returns_are_counted_on_across_calls(mode, rows):
+    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+    batches = collect(collector, rows)
+    ended = sum(batch.ended.sum(axis=0) for batch in batches)
+    expected = [G for n in range(3) for G in scripted_returns(n, ended[n])]
+    assert sorted(collector.returns) == sorted(expected)
+    assert collector.episodes == len(expected)
+    progress = collector.progress(entropy=0.5)
+    assert (progress.steps, progress.episodes, progress.entropy) == (collector.steps, len(expected), 0.5)
+    assert progress.mean_return == pytest.approx(np.mean(expected))
+
+
+def test_mean_return_is_that_of_the_last_100_episodes():
+    collector = Collector(Scripted([(1, "terminated")]), policy(), rng=0)
+    assert np.isnan(collector.progress().mean_return)  # before the first
+    collector.collect_episodes(30)
+    assert collector.progress().mean_return == np.mean([reward(0, episode, 0) for episode in range(30)])
+    collector.collect_episodes(120)
+    assert collector.episodes == 150 and len(collector.returns) == 100
+    assert collector.progress().mean_return == np.mean([reward(0, episode, 0) for episode in range(50, 150)])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("episodes, quota", [(1, [1, 0, 0]), (3, [1, 1, 1]), (7, [3, 2, 2]), (100, [34, 33, 33])])
+def test_whole_episodes_with_a_quota_for_each_environment(mode, episodes, quota):
+    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+    batch = collector.collect_episodes(episodes)
+    assert batch.ended.sum(axis=0).tolist() == quota
+    for n in range(3):
+        assert transitions([batch], n) == scripted(n, quota[n])  # from the first episode on
+        ends = np.flatnonzero(batch.ended[:, n])
+        assert not batch.valid[ends[-1] + 1 if len(ends) else 0 :, n].any()
+    returns = [G for n in range(3) for G in scripted_returns(n, quota[n])]
+    assert Counter(collector.returns) <= Counter(returns) and len(collector.returns) == min(100, len(returns))
+    assert collector.episodes == episodes and collector.steps == batch.valid.sum()
+    assert batch.states.shape == (len(batch.rewards) + 1, 3, 3)
+    assert batch.ended[-1].any()  # not a row more than it takes
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_whole_episodes_again_and_again(mode):
+    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+    for _ in range(5):
+        before = collector.steps, collector.episodes
+        batch = collector.collect_episodes(6)
+        assert batch.ended.sum(axis=0).tolist() == [2, 2, 2]
+        assert collector.steps == before[0] + batch.valid.sum() and collector.episodes == before[1] + 6
+        for n in range(3):  # each batch starts with the first step of an episode
+            assert batch.states[0, n, 2] == 0
+        expected = [
+            sum(reward(*map(int, state)) for state in batch.states[:-1, n][batch.valid[:, n]]) for n in range(3)
+        ]
+        np.testing.assert_array_equal(batch.rewards.sum(axis=0), expected)
+        assert sum(list(collector.returns)[-6:]) == sum(expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_returns_of_segments_after_whole_episodes(mode):
+    # an environment that was done with its quota had begun another episode: its return is that of all its steps
+    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+    collector.collect_episodes(3)
+    before = collector.episodes
+    batch = collector.collect(20)
+    ends = [list(np.flatnonzero(batch.ended[:, n])) for n in range(3)]
+    assert collector.episodes == before + sum(map(len, ends))
+    whole = [
+        sum(reward(n, int(batch.states[end, n, 1]), t) for t in range(int(batch.states[end, n, 2]) + 1))
+        for n in range(3)
+        for end in ends[n]
+    ]
+    assert sorted(list(collector.returns)[before:]) == sorted(whole)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "how", [lambda collector: collector.collect_episodes(12), lambda collector: collector.collect(9)]
+)
+def test_timesteps(mode, how):
+    batch = how(Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0))
+    (t,) = batch.rows(batch.timesteps())[2:]
+    np.testing.assert_array_equal(t, batch.rows()[0][:, 2])  # the third number of the observation
+
+
+def test_timesteps_of_a_segment_count_from_its_first_row():
+    collector = Collector(Scripted([(5, "terminated")]), policy(), rng=0)
+    collector.collect(3)
+    # steps 3 and 4 of the first episode, the reset row, steps 0 and 1 of the next
+    batch = collector.collect(5)
+    assert batch.valid[:, 0].tolist() == [True, True, False, True, True]
+    assert batch.timesteps()[batch.valid].tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_segment_of_reset_rows_only_goes_on_to_the_next(many):
+    script = [(1, "terminated")]
+    env = ScriptedVector([script] * 2, NEXT_STEP) if many else Scripted(script)
+    collector = Collector(env, policy(), rng=0)
+    for k in range(1, 5):
+        batch = collector.collect(1)
+        assert batch.valid.all() and batch.states[0, 0, 1] == k - 1
+        assert collector.steps == k * (1 + many)
+
+
+def test_the_value_of_state_number_0_is_bootstrapped_like_any_other():
+    class Corridor(gym.Env):
+        """1 → 0 → 1 → 0 …: state 0 is no end."""
+
+        observation_space, action_space = Discrete(2), Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            self.state = 1
+            return 1, {}
+
+        def step(self, action):
+            self.state = 1 - self.state
+            return self.state, 0.0, False, False, {}
+
+    batch = Collector(Corridor(), SoftmaxPolicy((2, 2), rng=0), rng=0).collect(4)
+    _, next_v = batch.values(Value((2,), theta=np.array([9.0, 7.0, 0.0])))
+    assert next_v[:, 0].tolist() == [9, 7, 9, 7]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_states_have_the_dtype_of_the_parameters(dtype):
+    batch = Collector(Scripted(SCRIPTS[0]), policy(dtype), rng=0).collect(5)
+    assert batch.states.dtype == dtype and batch.rewards.dtype == np.float64 and batch.actions.dtype == np.int64
+    assert batch.terminated.dtype == batch.truncated.dtype == batch.valid.dtype == bool
+
+
+def test_an_observation_that_is_reused_by_the_environment_is_copied():
+    class Reusing(Scripted):
+        """Returns the same array every time, written anew."""
+
+        buffer = np.zeros(3, np.float32)
+
+        def _observation(self):
+            self.buffer[:] = super()._observation()
+            return self.buffer
+
+    batch = Collector(Reusing([(9, "terminated")]), policy(np.float32), rng=0).collect(5)
+    assert batch.states[:, 0, 2].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_observations_of_an_earlier_batch_stay_as_they_are():
+    collector = Collector(ScriptedVector(SCRIPTS, SAME_STEP), policy(), rng=0)
+    first = collector.collect(6)
+    kept = first.states.copy(), first.rewards.copy(), first.valid.copy()
+    collector.collect(6), collector.collect_episodes(3)
+    assert all(same_bits(a, b) for a, b in zip(kept, (first.states, first.rewards, first.valid), strict=True))
+
+
+# Randomness
+
+
+def test_the_environment_is_seeded_once_with_an_int():
+    env = Scripted(SCRIPTS[0])
+    collector = Collector(env, policy(), rng=0)
+    collector.collect(10), collector.collect_episodes(3)
+    assert type(env.seeds[0]) is int and len(env.seeds) > 5 and set(env.seeds[1:]) == {None}
+    envs = ScriptedVector(SCRIPTS, NEXT_STEP)
+    collector = Collector(envs, policy(), rng=0)
+    collector.collect(10), collector.collect_episodes(3)
+    assert type(envs.seeds[0]) is int and len(envs.seeds) == 2 and envs.seeds[1] is None
+
+
+@pytest.mark.parametrize("n_envs", [None, 3])
+def test_same_seed_same_bits(n_envs):
+    def run(seed):
+        env = gym.make("CartPole-v1") if n_envs is None else gym.make_vec("CartPole-v1", n_envs)
+        collector = Collector(env, SoftmaxPolicy.for_env(env, rng=0), rng=seed)
+        return [*(collector.collect(40) for _ in range(2)), collector.collect_episodes(4)]
+
+    for a, b, other in zip(run(1), run(1), run(2), strict=True):
+        for name in ("states", "actions", "rewards", "terminated", "truncated", "valid"):
+            assert same_bits(getattr(a, name), getattr(b, name))
+        assert not np.array_equal(a.states[0], other.states[0])
+
+
+def test_the_generator_passed_in_is_the_one_that_is_used():
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    collector = Collector(Scripted(SCRIPTS[0]), policy(), rng=rng)
+    assert collector.rng is rng and rng.bit_generator.state != before
+    before = rng.bit_generator.state
+    collector.collect(1)
+    assert rng.bit_generator.state != before
+
+
+def test_episodes_differ_from_each_other():
+    env = gym.make("CartPole-v1")
+    batch = Collector(env, SoftmaxPolicy.for_env(env, rng=0), rng=0).collect_episodes(5)
+    first = batch.states[:-1][batch.valid & (batch.timesteps() == 0)]
+    assert len(first) == 5 and len(np.unique(first, axis=0)) == 5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_greedy_takes_the_most_probable_action_and_draws_nothing(mode):
+    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0, greedy=True)
+    before = collector.rng.bit_generator.state
+    batch = collector.collect(20)
+    assert collector.rng.bit_generator.state == before
+    modes = policy()(batch.states[:-1].reshape(-1, 3)).probabilities.argmax(axis=1).reshape(20, 3)
+    np.testing.assert_array_equal(batch.actions, modes)
+
+
+# Numbers that are not finite
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "what, at, message",
+    [
+        ("observation", (0, 0), "observations"),  # the first
+        ("observation", (0, 1), "observations"),
+        ("observation", (0, 2), "observations"),  # the last of an episode
+        ("observation", (1, 0), "observations"),  # after a reset
+        ("reward", (0, 0), "rewards"),
+        ("reward", (0, 1), "rewards"),
+    ],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda replace: Scripted([(2, "truncated")], replace=replace),
+        lambda replace: ScriptedVector([[(2, "truncated")]] * 2, NEXT_STEP, replace=replace),
+        lambda replace: ScriptedVector([[(2, "truncated")]] * 2, SAME_STEP, replace=replace),
+    ],
+    ids=["single", "next step", "same step"],
+)
+def test_what_is_not_finite_is_refused_by_name(make, what, at, message, bad):
+    with np.errstate(invalid="ignore"), pytest.raises(NonFiniteError, match=f"{message} must be finite.* is {bad}"):
+        Collector(make({(what, *at): bad}), policy(), rng=0).collect(5)
+
+
+def test_non_finite_error_is_both_kinds():
+    assert issubclass(NonFiniteError, FloatingPointError) and issubclass(NonFiniteError, ValueError)
+
+
+# Autoreset modes
+
+
+@pytest.mark.parametrize("mode", [DISABLED, "NextStep", None])
+def test_other_autoreset_modes_are_refused(mode):
+    envs = ScriptedVector(SCRIPTS, mode)
+    with pytest.raises(ValueError, match="must have autoreset mode NEXT_STEP or SAME_STEP, not"):
+        Collector(envs, policy(), rng=0)
+    envs.metadata = {}
+    with pytest.raises(ValueError, match="must have autoreset mode NEXT_STEP or SAME_STEP, not None"):
+        Collector(envs, policy(), rng=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("copy", [True, False])
+def test_gymnasiums_own_vector_environment(mode, copy):
+    from gymnasium.vector import SyncVectorEnv
+
+    envs = SyncVectorEnv([lambda i=i: Scripted(SCRIPTS[i], i) for i in range(3)], copy=copy, autoreset_mode=mode)
+    collector = Collector(envs, policy(), rng=0)
+    batches = collect(collector, [7, 13])
+    for n in range(3):
+        seen = transitions(batches, n)
+        assert len(seen) >= 10 and seen == scripted(n, 30)[: len(seen)]
