@@ -27,6 +27,8 @@ def save(
     path: str | os.PathLike[str], policy: SoftmaxPolicy, value: Value | None = None, *, env: str | None = None
 ) -> None:
     """Write a checkpoint. Whatever happens meanwhile, the file is the old one or the new one, never half of it."""
+    if not isinstance(policy, SoftmaxPolicy) or not isinstance(value, Value | None):
+        raise TypeError(f"save takes a SoftmaxPolicy and, if any, a Value, not {policy!r} and {value!r}")
     networks: dict[str, Any] = {"policy": policy} | ({} if value is None else {"value": value})
     about = {"format": FORMAT, "env": env, "sizes": {name: network.net.sizes for name, network in networks.items()}}
     arrays = {name: network.theta for name, network in networks.items()}

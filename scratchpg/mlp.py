@@ -110,11 +110,11 @@ class MLP:
         if shapes != [(len(d), n) for n in self.sizes[:-1]] or d.shape[1:] != self.sizes[-1:]:
             raise ValueError(f"this cache is of another pass: d_y {d.shape}, layer inputs {shapes}, sizes {self.sizes}")
         d_theta = np.empty_like(self._theta)
-        d_layers = self._views(d_theta)
+        d_layers, ones = self._views(d_theta), np.ones(len(d), d.dtype)  # 1 d is Σ_rows d, as a product
         for l in reversed(range(len(self.layers))):
             h, (W, _), (d_W, d_b) = cache[l], self.layers[l], d_layers[l]
             np.matmul(h.T, d, out=d_W)
-            np.add.reduce(d, axis=0, out=d_b)
+            np.matmul(ones, d, out=d_b)
             if l:
                 d = d @ W.T
                 d *= 1 - h * h

@@ -70,6 +70,8 @@ class RMSProp(SGD):
         max_grad_norm: float = math.inf,
     ) -> None:
         super().__init__(theta, learning_rate, max_grad_norm=max_grad_norm)
+        check_hyperparameter("alpha", alpha)
+        check_hyperparameter("eps", eps)
         self.alpha, self.eps = alpha, eps
         self.square_avg = np.zeros_like(theta) if square_avg is None else square_avg
 
@@ -100,6 +102,9 @@ class Adam(SGD):
         max_grad_norm: float = math.inf,
     ) -> None:
         super().__init__(theta, learning_rate, max_grad_norm=max_grad_norm)
+        for beta in betas:
+            check_hyperparameter("beta", beta)
+        check_hyperparameter("eps", eps)
         self.betas, self.eps, self.t = betas, eps, 0
         self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
 

@@ -28,7 +28,7 @@ class Softmax:
     def __init__(self, logits: Array, cache: Any = None) -> None:
         if logits.ndim != 2:
             raise ValueError(f"logits must have shape (B, A), not {logits.shape}")
-        self.logits = logits
+        self.logits = np.asfortranarray(logits)  # column by column: a sum over few actions is a sum of columns
         self.cache = cache
 
     @cached_property

@@ -1,0 +1,128 @@
+"""How much faster A3C is with more workers, when the environment is slow, and what being lock-free costs.
+
+    python examples/async_speedup.py                      one seed, about three minutes
+    python examples/async_speedup.py --seeds 3 --plot speedup.png
+    python examples/async_speedup.py --delay 0            the plain CartPole, for as many workers as there are cores
+
+CartPole-v1 waits so many milliseconds in each step, as a simulator or a robot would. Every run goes on until the mean
+return of the last 100 episodes reaches the goal. Beside it the speed-ups of Mnih et al. 2016 (arXiv:1602.01783, table 2:
+time to a reference score on seven Atari games, by threads).
+"""
+
+import argparse
+import functools
+import multiprocessing
+import time
+
+import common
+import gymnasium as gym
+import numpy as np
+
+from scratchpg import SoftmaxPolicy, Value, a3c
+from scratchpg.processes import Crew, Shared
+
+PAPER = {1: 1.0, 2: 2.1, 4: 3.7, 8: 6.9, 16: 12.5}
+
+
+class Slow(gym.Wrapper):
+    """An environment whose step takes `delay` seconds longer, which it spends waiting."""
+
+    def __init__(self, delay):
+        super().__init__(gym.make("CartPole-v1"))
+        self.delay = delay
+
+    def step(self, action):
+        if self.delay:
+            time.sleep(self.delay)
+        return self.env.step(action)
+
+
+def run(workers, delay, goal, seed, limit):
+    """Environment steps per second, and the seconds until the goal (None if it took more than `limit` steps)."""
+    policy, value = SoftmaxPolicy((4, 64, 64, 2), rng=seed), Value((4, 64, 64), rng=seed)
+    make_env = functools.partial(Slow, delay)
+    begin = time.perf_counter()
+    first = None
+    for progress in a3c.train(make_env, policy, value, workers=workers, total_steps=limit, seed=seed):
+        now = time.perf_counter()
+        if first is None and progress.steps:
+            first = now, progress.steps
+        if progress.mean_return >= goal:
+            break
+    rate = (progress.steps - first[1]) / (now - first[0])
+    return rate, now - begin if progress.mean_return >= goal else None
+
+
+def hammer(shared, index, updates):
+    """Add 1 to every element, so many times, without a lock."""
+    shared.ready[index] = 1
+    while not shared.ready.all():
+        pass
+    for _ in range(updates):
+        shared.theta += 1
+
+
+def lost_updates(size=4610, updates=20_000):
+    """The share of the updates of a vector that got lost when two processes did nothing but write into it."""
+    context = multiprocessing.get_context()
+    shared = Shared(context, theta=np.zeros(size), ready=np.zeros(2), stop=np.zeros(1))
+    with Crew(context, hammer, [(shared, index, updates) for index in range(2)], shared.stop) as crew:
+        while crew.working(0.1):
+            pass
+    lost = 1 - shared.theta / (2 * updates)
+    return lost.mean(), lost.max()
+
+
+def draw(path, workers, rates, seconds):
+    """Speed-up against the number of workers, on logarithmic axes."""
+    figure = common.new_figure(path)
+    if figure is None:
+        return
+    axes = figure.add_subplot(xlabel="workers", ylabel="speed-up", xscale="log", yscale="log")
+    axes.plot(workers, workers, color="0.7", linestyle="--", label="ideal")
+    axes.plot(workers, rates / rates[0], marker="o", label="steps per second")
+    axes.plot(workers, seconds[0] / seconds, marker="s", label="time to the goal")
+    axes.plot(*zip(*PAPER.items(), strict=True), marker="^", linestyle=":", label="Mnih et al. 2016, time to score")
+    for axis in axes.xaxis, axes.yaxis:
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
+    axes.set_xticks(workers, [str(n) for n in workers])
+    axes.legend()
+    figure.savefig(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, nargs="+", default=list(PAPER), help="numbers of workers to try")
+    parser.add_argument("--delay", type=float, default=2.0, help="ms that a step waits (default: %(default)s)")
+    parser.add_argument("--goal", type=float, default=200.0, help="mean return to reach (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each, of which the median counts")
+    parser.add_argument("--plot", metavar="FILE", help="draw the speed-ups")
+    parser.add_argument("--smoke", action="store_true", help="the whole path in a second or two")
+    args = parser.parse_args()
+    if args.smoke:
+        args.workers, args.delay, args.goal = [1, 2], 0.1, 20.0
+
+    print(f"CartPole-v1, {args.delay:g} ms a step, mean return {args.goal:g}, median of {args.seeds} seed(s)")
+    print("workers   steps/s  speed-up   seconds to goal  speed-up   paper (threads)")
+    rates, seconds = np.empty((2, len(args.workers)))
+    for i, n in enumerate(args.workers):
+        runs = [run(n, args.delay / 1000, args.goal, seed, limit=400_000) for seed in range(args.seeds)]
+        rates[i] = np.median([rate for rate, _ in runs])
+        seconds[i] = np.median([np.inf if time is None else time for _, time in runs])
+        spread = "/".join("-" if time is None else f"{time:.1f}" for _, time in runs)
+        print(
+            f"{n:7}  {rates[i]:8,.0f}  {rates[i] / rates[0]:8.1f}  {seconds[i]:16.1f}  {seconds[0] / seconds[i]:8.1f}"
+            f"  {PAPER.get(n, ''):>6}            ({spread})",
+            flush=True,
+        )
+    mean, worst = lost_updates(updates=1_000 if args.smoke else 20_000)
+    print(
+        f"lost updates, two processes doing nothing but writing: {mean:.1%} on average, {worst:.1%} in the worst element"
+    )
+    if args.plot:
+        draw(args.plot, args.workers, rates, seconds)
+
+
+if __name__ == "__main__":
+    main()
