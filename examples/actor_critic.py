@@ -1,7 +1,7 @@
 """Actor-critic, learning at each step from its own prediction (TD), on an environment of your choice.
 
 python examples/actor_critic.py                       CartPole-v1, half a minute
-python examples/actor_critic.py --env Acrobot-v1 --plot acrobot.png
+python examples/actor_critic.py method=mc             learns at the end of each episode instead
 python examples/actor_critic.py --help
 """
 
@@ -11,7 +11,7 @@ from scratchpg import actor_critic
 
 SETTINGS = {
     "default": {"total_steps": 200_000, "hidden": (64, 64)},
-    "CartPole-v1": {},
+    "CartPole-v1": {"total_steps": 60_000},
 }
 
 if __name__ == "__main__":

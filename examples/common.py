@@ -5,6 +5,7 @@ module before anything that imports NumPy.
 """
 
 import argparse
+import ast
 import inspect
 import math
 import os
@@ -32,8 +33,8 @@ from scratchpg.spaces import check_fit, make
 DEFAULT_ENV = "CartPole-v1"
 EPISODES, SMOKE_EPISODES, SHOWN_EPISODES = 100, 10, 2
 SMOKE_STEPS = 2_000
-REWRITE_SECONDS = 0.1  # from one state of the line to the next, on a terminal
-LINE_SECONDS = 5.0  # from one line to the next, when piped; each tenth of the steps prints one, too
+REWRITE_SECONDS = 0.1  # between two states of the line on a terminal
+LINE_SECONDS = 5.0  # between two lines when piped; each tenth of the steps prints one, too
 SAVE_SECONDS = 10.0
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 
@@ -47,18 +48,19 @@ def main(train: Train, settings: Settings, description: str | None, argv: Sequen
     train: a chapter's, of the form train(env, policy, …), train(env, policy, value, …) or train(make_env, policy,
         value, …); it gets what it has a name for.
     settings: {"default": {…}, environment id: {…}, …}, an environment's own over the default ones. `hidden` are the
-        widths of the networks' hidden layers and `n_envs` is the size of the vector environment (without it, a single
-        one); all the rest, `total_steps` among them, are arguments of `train`.
+        widths of the networks' hidden layers, `n_envs` is the size of the vector environment (without it, a single
+        one) and `wrap` a wrapper to put round every environment; all the rest, `total_steps` among them, are arguments
+        of `train`.
     """
     parser = command_line(settings, description)
     args = parser.parse_args(argv)
     try:
-        job = Job(train, settings, args)
-    except (ValueError, OSError, ImportError, gym.error.Error) as error:
-        parser.error(" ".join(str(error).split()))
-    try:
+        try:
+            job = Job(train, settings, args)
+        except (TypeError, ValueError, OSError, ImportError, gym.error.Error) as error:
+            parser.error(" ".join(str(error).split()))
         sys.exit(job.run())
-    except KeyboardInterrupt:  # the second one
+    except KeyboardInterrupt:  # before the training, or the second one
         sys.exit(INTERRUPTED)
     except FloatingPointError as error:
         complain(f"error: {error}")
@@ -75,8 +77,9 @@ class Parser(argparse.ArgumentParser):
 
 def command_line(settings: Settings, description: str | None) -> Parser:
     """The options that every chapter's script has."""
+    width = max(map(len, settings)) + 2
     entries = [
-        f"  {env_id + ':':<14}" + ", ".join(f"{name}={value}" for name, value in entry.items())
+        f"  {env_id + ':':<{width}}" + ", ".join(f"{name}={getattr(x, '__name__', x)}" for name, x in entry.items())
         for env_id, entry in settings.items()
     ]
     parser = Parser(
@@ -87,6 +90,7 @@ def command_line(settings: Settings, description: str | None) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add("settings", metavar="NAME=VALUE", nargs="*", type=setting, help="settings to change, such as gamma=0.9")
     add("--env", metavar="ID", help=f"Gymnasium environment (default: that of the --load file, or {DEFAULT_ENV})")
     add("--steps", metavar="N", type=natural, help="environment steps to train for (default: see the settings)")
     add("--seed", metavar="S", type=natural, default=0, help="same seed, same bits (default: %(default)s)")
@@ -96,6 +100,17 @@ def command_line(settings: Settings, description: str | None) -> Parser:
     add("--render", action="store_true", help=f"show {SHOWN_EPISODES} episodes after the training (needs pygame)")
     add("--smoke", action="store_true", help=f"the whole path in short: {SMOKE_STEPS} steps, {SMOKE_EPISODES} episodes")
     return parser
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, where the value is Python's notation of a number, a tuple, …, or else a word, for argparse."""
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals):
+        raise argparse.ArgumentTypeError(f"must be of the form NAME=VALUE, not {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def natural(text: str) -> int:
@@ -120,14 +135,14 @@ class Job:
             check_writable(Path(path))
         checkpoint = load(args.load) if args.load else None
         self.env_id = args.env or (checkpoint and checkpoint.env) or DEFAULT_ENV
-        arguments = settings["default"] | settings.get(self.env_id, {})
-        hidden, n_envs = arguments.pop("hidden"), arguments.pop("n_envs", None)
+        arguments = settings["default"] | settings.get(self.env_id, {}) | dict(args.settings)
+        hidden, n_envs, self.wrap = (arguments.pop(name, None) for name in ("hidden", "n_envs", "wrap"))
         if args.steps is not None or args.smoke:
             arguments["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
 
         rng = np.random.default_rng(args.seed)
         self.evaluation_seed = int(rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training
-        self.env = make(self.env_id, n_envs)
+        self.env = self.make(n_envs)
         parameters = inspect.signature(train).parameters
         self.networks = {"policy": checkpoint.policy if checkpoint else SoftmaxPolicy.for_env(self.env, hidden, rng)}
         if "value" in parameters:
@@ -139,6 +154,14 @@ class Job:
         self.title = f"{train.__module__.rpartition('.')[2]} on {self.env_id}, seed {args.seed}"
         self.curve: list[tuple[int, float]] = []  # (steps, mean return)
         self.unwritten: set[str] = set()  # files that could not be written
+
+    def make(self, n_envs: int | None = None, **kwargs: Any) -> Any:
+        """The environment, or a vector of n of them, with its wrapper."""
+        if self.wrap is None:
+            return make(self.env_id, n_envs, **kwargs)
+        if n_envs is None:
+            return self.wrap(make(self.env_id, **kwargs))
+        return make(self.env_id, n_envs, vectorization_mode="sync", wrappers=[self.wrap], **kwargs)
 
     def run(self) -> int:
         """Train and all that comes after; returns the exit status."""
@@ -177,6 +200,7 @@ class Job:
                     saved = now
 
     def save(self) -> None:
+        """The file of --save."""
         if self.args.save:
             self.write(self.args.save, lambda path: save(path, **self.networks, env=self.env_id))
 
@@ -200,7 +224,7 @@ class Job:
     def show(self) -> bool:
         """Play before the user's eyes; was it interrupted?"""
         try:
-            with closing(make(self.env_id, render_mode="human")) as env:
+            with closing(self.make(render_mode="human")) as env:
                 evaluate(self.networks["policy"], env, episodes=SHOWN_EPISODES, seed=self.evaluation_seed)
         except KeyboardInterrupt:
             return True
@@ -211,7 +235,7 @@ class Job:
     def evaluation(self) -> str:
         """The closing line: mean ± standard deviation over episodes in fresh environments."""
         episodes = SMOKE_EPISODES if self.args.smoke else EPISODES
-        with closing(make(self.env_id, min(episodes, 25))) as env:
+        with closing(self.make(min(episodes, 25))) as env:
             returns = evaluate(self.networks["policy"], env, episodes=episodes, seed=self.evaluation_seed)
         mean, std = returns.mean(), returns.std()
         digits = 1 if abs(mean) >= 10 else 2
@@ -237,7 +261,7 @@ class Meter:
     def show(self, progress: Progress, now: float) -> None:
         steps, total = progress.steps, self.total_steps
         rate = max(steps, 1) / (now - self.start)
-        left = timedelta(seconds=round(max(total - steps, 0) / rate))
+        left = timedelta(seconds=min(round(max(total - steps, 0) / rate), 10**9))  # a timedelta has its limits
         mean_return = "-" if math.isnan(progress.mean_return) else f"{progress.mean_return:.1f}"
         line = (
             f"steps {steps:>{len(f'{total:,}')},} / {total:,}  episodes {progress.episodes:>6,}"

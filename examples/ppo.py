@@ -2,16 +2,43 @@
 
 python examples/ppo.py                       CartPole-v1, a few seconds
 python examples/ppo.py --env Acrobot-v1 --plot acrobot.png
+python examples/ppo.py --env LunarLander-v3  a few minutes; needs: pip install "gymnasium[box2d]"
 python examples/ppo.py --help
 """
 
 import common  # first: it sets the number of threads, which NumPy reads when it is imported
 
+import gymnasium as gym
+import numpy as np
+
 from scratchpg import ppo
 
+
+def rescaled(env):
+    """Every observation in [-1, 1]: those of MountainCar-v0 differ in size by a factor of 17."""
+    return gym.wrappers.RescaleObservation(env, np.float32(-1), np.float32(1))
+
+
+# CartPole-v1 runs at the defaults of ppo.train; what the others have in common stands first
 SETTINGS = {
-    "default": {"total_steps": 1_000_000, "n_envs": 16, "hidden": (64, 64), "n_steps": 64, "gamma": 0.99},
-    "CartPole-v1": {"total_steps": 100_000, "n_envs": 8, "n_steps": 32, "gamma": 0.98},
+    "default": {
+        "total_steps": 1_000_000,
+        "n_envs": 16,
+        "hidden": (64, 64),
+        "n_steps": 128,
+        "batch_size": 512,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "learning_rate": (2e-3, 0.0),
+    },
+    "CartPole-v1": dict(
+        total_steps=100_000, n_envs=8, n_steps=32, batch_size=256, gamma=0.98, gae_lambda=0.9, learning_rate=(3e-3, 0.0)
+    ),
+    "Acrobot-v1": dict(total_steps=500_000, n_steps=256, n_epochs=6),
+    "MountainCar-v0": dict(
+        total_steps=500_000, wrap=rescaled, n_steps=64, batch_size=256, ent_coef=0.01, learning_rate=(3e-3, 0.0)
+    ),
+    "LunarLander-v3": dict(n_steps=256, gamma=0.999, gae_lambda=0.98, n_epochs=6, ent_coef=0.01),
 }
 
 if __name__ == "__main__":

@@ -144,6 +144,10 @@ def test_render_without_pygame(run, monkeypatch):
         ("--steps -1", "--steps: must be an integer of at least 0, not '-1'"),
         ("--seed x", "--seed: must be an integer of at least 0, not 'x'"),
         ("--frobnicate", "unrecognized arguments"),
+        ("gamma", "must be of the form NAME=VALUE, not 'gamma'"),
+        ("gama=0.9", "unexpected keyword argument 'gama'"),
+        ("gamma=2", "gamma must be"),
+        ("gamma=much", "gamma"),
         ("--load {tmp}/missing.npz", "missing.npz"),
         ("--load {tmp}/text.npz", "not a readable scratchpg checkpoint"),
         ("--load {tmp}/cartpole.npz --env Acrobot-v1", "4 inputs and 2 outputs"),
@@ -246,6 +250,25 @@ def test_train_gets_what_it_has_a_name_for(train, env, mean_return, run_main):
     status, out, _ = run_main(train, "--smoke", "--env", env)
     assert status == 0
     assert re.match(rf"steps 2,000 / 2,000  episodes +2  mean return +{mean_return} ", out)
+
+
+def test_a_setting_of_the_command_line_goes_over_all_others(run_main, tmp_path):
+    path = tmp_path / "networks.npz"
+    _, out, _ = run_main(a_policy, "--smoke", "gamma=0.25", "hidden=(3, 5)", "--save", path)
+    assert " mean return     0.2 " in out
+    assert load(path).policy.net.sizes == (4, 3, 5, 2)
+
+
+def test_every_environment_is_wrapped(common, capsys):
+    made = []
+
+    def wrap(env):
+        made.append(env.spec.id)
+        return env
+
+    settings = {"default": SETTINGS["default"] | {"wrap": wrap}}
+    status, *_ = outcome(lambda: common.main(a_policy, settings, "", ["--smoke"]), capsys)
+    assert status == 0 and made == ["CartPole-v1"] * (2 + 10)  # to train and to evaluate
 
 
 def test_the_networks_are_saved_meanwhile(run_main, common, monkeypatch, tmp_path):

@@ -49,8 +49,8 @@ def train(
     method: str = "td",
     total_steps: int = 200_000,
     gamma: float = 0.99,
-    learning_rate: float = 3e-4,
-    value_learning_rate: float = 3e-3,
+    learning_rate: float | None = None,
+    value_learning_rate: float | None = None,
     max_grad_norm: float = math.inf,
     seed: int | None = None,
     rng: Rng = None,
@@ -58,10 +58,13 @@ def train(
     """Train policy and value in place; yields Progress after every update.
 
     method: "td" updates after each step (3.6), "mc" after each episode (3.5); of every environment, if there are many.
+    learning_rate, value_learning_rate: None is 3e-4 and 3e-3 for "td", whose gradients come from single steps, and
+        1e-3 and 1e-2 for "mc", where they are a mean over an episode.
     """
     collector = Collector(env, policy, generator(seed, rng))
-    actor = Adam(policy.theta, learning_rate, max_grad_norm=max_grad_norm)
-    critic = Adam(value.theta, value_learning_rate, max_grad_norm=max_grad_norm)
+    defaults = {"td": (3e-4, 3e-3), "mc": (1e-3, 1e-2)}[method]
+    actor = Adam(policy.theta, learning_rate or defaults[0], max_grad_norm=max_grad_norm)
+    critic = Adam(value.theta, value_learning_rate or defaults[1], max_grad_norm=max_grad_norm)
 
     while collector.steps < total_steps:
         batch = collector.collect(1) if method == "td" else collector.collect_episodes(collector.face.n)
