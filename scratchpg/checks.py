@@ -64,7 +64,8 @@ def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:
 
 def check_finite(name: str, x: Array) -> None:
     """Raise NonFiniteError if x holds a NaN or an infinity."""
-    if not np.isfinite(x).all():
+    flat = x.ravel(order="K")
+    if not np.isfinite(flat @ flat) and not np.isfinite(x).all():  # the product is quick, and may overflow
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise NonFiniteError(f"{name} must be finite, but {name}{list(where)} is {x[where]}")
 

@@ -90,10 +90,11 @@ def normalized(advantages: Array) -> Array:
 
     A departure from (6.2): dividing by the deviation of its own batch biases the gradient, also in its direction.
     """
-    if len(advantages) < 2:
+    n = len(advantages)
+    if n < 2:
         return advantages
     centred = advantages - advantages.mean()
-    return centred / (centred.std() + 1e-8)
+    return centred / (np.sqrt(centred @ centred / n) + 1e-8)
 
 
 def explained_variance(targets: Array, values: Array) -> float:

@@ -93,6 +93,6 @@ class Softmax:
         B, A = self.logits.shape
         if actions.shape != (B,) or actions.dtype.kind not in "iu":
             raise ValueError(f"actions must be {B} integers, one per row of the logits, not {describe(actions)}")
-        if B and not 0 <= actions.min() <= actions.max() < A:
+        if B and actions.astype(np.uint64).max() >= A:  # a negative number is a huge one there
             raise ValueError(f"actions must lie in 0 … {A - 1}, not in {actions.min()} … {actions.max()}")
         return np.arange(B), actions
