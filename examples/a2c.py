@@ -1,8 +1,10 @@
-"""A2C, advantage actor-critic, on an environment of your choice.
+"""A2C, advantage actor-critic (derivation §4) in an environment of your choice.
 
-python examples/a2c.py                       CartPole-v1, a few seconds
-python examples/a2c.py --env Acrobot-v1 --plot acrobot.png
-python examples/a2c.py --help
+    python examples/a2c.py
+    python examples/a2c.py --env Acrobot-v1 --plot acrobot.png
+    python examples/a2c.py n_envs=1 gae_lambda=0.9
+
+CartPole-v1 takes a few seconds.
 """
 
 import common  # first: it sets the number of threads, which NumPy reads when it is imported

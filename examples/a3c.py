@@ -1,8 +1,9 @@
-"""A3C, many workers on one shared θ without a lock, on an environment of your choice.
+"""A3C, many workers on one shared θ without a lock (derivation §5) in an environment of your choice.
 
-python examples/a3c.py                       CartPole-v1, two workers, a few seconds
-python examples/a3c.py --env Acrobot-v1 --plot acrobot.png
-python examples/a3c.py --help
+    python examples/a3c.py
+    python examples/a3c.py workers=4 --env Acrobot-v1 --plot acrobot.png
+
+CartPole-v1 takes some seconds with its two workers. With more than one, the same seed gives other numbers each time.
 """
 
 import common  # first: it sets the number of threads, which NumPy reads when it is imported

@@ -1,8 +1,10 @@
-"""Actor-critic, learning at each step from its own prediction (TD), on an environment of your choice.
+"""Actor-critic (derivation §3) in an environment of your choice.
 
-python examples/actor_critic.py                       CartPole-v1, half a minute
-python examples/actor_critic.py method=mc             learns at the end of each episode instead
-python examples/actor_critic.py --help
+    python examples/actor_critic.py
+    python examples/actor_critic.py method=mc
+
+CartPole-v1 takes some ten seconds: with TD there is one update for every single step. `method=mc` learns at the end of
+each episode instead.
 """
 
 import common  # first: it sets the number of threads, which NumPy reads when it is imported

@@ -5,8 +5,8 @@
     python examples/async_speedup.py --delay 0            the plain CartPole, for as many workers as there are cores
 
 CartPole-v1 waits so many milliseconds in each step, as a simulator or a robot would. Every run goes on until the mean
-return of the last 100 episodes reaches the goal. Beside it the speed-ups of Mnih et al. 2016 (arXiv:1602.01783, table 2:
-time to a reference score on seven Atari games, by threads).
+return of the last 100 episodes reaches the goal. Beside it the speed-ups of Mnih et al. 2016 (arXiv:1602.01783,
+table 2: time to a reference score on seven Atari games, by threads).
 """
 
 import argparse
@@ -42,14 +42,15 @@ def run(workers, delay, goal, seed, limit):
     policy, value = SoftmaxPolicy((4, 64, 64, 2), rng=seed), Value((4, 64, 64), rng=seed)
     make_env = functools.partial(Slow, delay)
     begin = time.perf_counter()
-    first = None
+    rate, first = np.nan, None
     for progress in a3c.train(make_env, policy, value, workers=workers, total_steps=limit, seed=seed):
         now = time.perf_counter()
-        if first is None and progress.steps:
+        if first:
+            rate = (progress.steps - first[1]) / (now - first[0])
+        elif progress.steps:
             first = now, progress.steps
         if progress.mean_return >= goal:
             break
-    rate = (progress.steps - first[1]) / (now - first[0])
     return rate, now - begin if progress.mean_return >= goal else None
 
 
@@ -118,7 +119,7 @@ def main():
         )
     mean, worst = lost_updates(updates=1_000 if args.smoke else 20_000)
     print(
-        f"lost updates, two processes doing nothing but writing: {mean:.1%} on average, {worst:.1%} in the worst element"
+        f"updates lost when two processes do nothing but write: {mean:.1%} on average, {worst:.1%} in the worst element"
     )
     if args.plot:
         draw(args.plot, args.workers, rates, seconds)

@@ -42,8 +42,10 @@ def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: flo
 
 def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
     """(3.7), (4.1)  δ_t = r_t + γ V(s_{t+1}) - V(s_t)."""
-    targets, v = _floats(td_targets=td_targets(rewards, next_values, terminated, gamma), values=values)
-    return targets - v
+    targets = td_targets(rewards, next_values, terminated, gamma)
+    if np.shape(values) != targets.shape:
+        raise ValueError(f"values must have the shape {targets.shape} of rewards, not {np.shape(values)}")
+    return targets - np.asarray(values)
 
 
 def n_step(

@@ -353,7 +353,7 @@ TABLE = {
     "(T, 1) values beside (T,)": (
         lambda: returns.gae(np.ones(3), np.ones((3, 1)), np.ones(3), F, F, 1, 1),
         ValueError,
-        "values must be (T,) or (T, N), all of one shape; got (3, 1) beside (3,)",
+        "values must have the shape (3,) of rewards, not (3, 1)",
     ),
     "flags of another length": (
         lambda: returns.gae(np.ones(3), np.ones(3), np.ones(3), F, F[:2], 1, 1),
