@@ -1,0 +1,182 @@
+"""How fast the chapters run, beside the limit: what the environment and the matrix products alone would take.
+
+    python examples/throughput.py                     all of it, about a minute
+    python examples/throughput.py --peers             Stable-Baselines3 beside it, if it is installed
+    python examples/throughput.py --seconds 5         longer, so steadier
+
+Everything runs in one thread, in turns, as a machine's speed drifts within minutes: compare what stands in one line.
+"""
+
+import argparse
+import platform
+import time
+
+import common  # noqa: F401 - sets the number of threads before NumPy is imported
+import gymnasium as gym
+import numpy as np
+
+from scratchpg import SoftmaxPolicy, Value, a2c, actor_critic, baseline, ppo, reinforce
+from scratchpg.optim import Adam
+from scratchpg.spaces import make
+
+HIDDEN = (64, 64)
+# name: (train, environments (None: a single one), settings, rows of a gradient, times that each row is used)
+RUNS = {
+    "reinforce, 8 episodes": (reinforce.train, 8, {}, 2048, 1),
+    "baseline, 8 episodes": (baseline.train, 8, {}, 2048, 1),
+    "actor-critic TD, 1": (actor_critic.train, None, {"method": "td"}, 1, 1),
+    "a2c, 1 x 5": (a2c.train, None, {"n_steps": 5}, 5, 1),
+    "a2c, 8 x 5": (a2c.train, 8, {"n_steps": 5}, 40, 1),
+    "ppo, 8 x 32, 20 epochs of 256": (ppo.train, 8, {"n_steps": 32, "n_epochs": 20, "batch_size": 256}, 256, 20),
+    "ppo, 64 x 128, 4 epochs of 1024": (ppo.train, 64, {"n_steps": 128, "n_epochs": 4, "batch_size": 1024}, 1024, 4),
+}
+BATCHES = 1, 64, 256, 2048, 16384
+
+
+def rate(step, seconds):
+    """Calls per second of a function, each call counted as what it returns."""
+    done, begin = step(), time.perf_counter()
+    count = 0
+    while (now := time.perf_counter()) < begin + seconds:
+        count += step()
+    return count / (now - begin) if done else np.nan
+
+
+def training(train, n_envs, settings):
+    """A function that makes one update and returns how many environment steps that took."""
+    env = make("CartPole-v1", n_envs)
+    networks = [SoftmaxPolicy.for_env(env, HIDDEN, rng=0), Value.for_env(env, HIDDEN, rng=1)]
+    loop = train(env, *networks[: 1 + (train is not reinforce.train)], total_steps=10**9, seed=0, **settings)
+    steps = 0
+
+    def update():
+        nonlocal steps
+        before, steps = steps, next(loop).steps
+        return steps - before
+
+    return update
+
+
+def bare_environment(n_envs):
+    """A function that steps the environment with random actions, as the collector does."""
+    env = make("CartPole-v1", n_envs)
+    env.reset(seed=0)
+    actions = iter(np.random.default_rng(0).integers(2, size=(1_000_000, n_envs or 1)))
+
+    def step():
+        if n_envs:
+            env.step(next(actions))
+        else:
+            _, _, terminated, truncated, _ = env.step(int(next(actions)[0]))
+            if terminated or truncated:
+                env.reset()
+        return n_envs or 1
+
+    return step
+
+
+def products(network, B, backward=True):
+    """A function that makes the matrix products of a forward (and a backward) pass over B rows, and nothing else."""
+    _, cache = network.net.forward(np.zeros((B, network.net.sizes[0]), np.float32))
+    layers = [
+        (h, W, np.ones((B, W.shape[1]), np.float32), i)
+        for i, (h, (W, _)) in enumerate(zip(cache, network.net.layers, strict=True))
+    ]
+
+    def run():
+        for h, W, d, i in layers:
+            h @ W
+            if backward:
+                h.T @ d
+                if i:
+                    d @ W.T
+        return 1
+
+    return run
+
+
+def ppo_update(B):
+    """A function that makes one gradient step of PPO on policy and value; and one of its matrix products alone."""
+    rng = np.random.default_rng(0)
+    policy, value = SoftmaxPolicy((4, *HIDDEN, 2), rng), Value((4, *HIDDEN), rng)
+    states, actions = rng.standard_normal((B, 4)).astype(np.float32), rng.integers(2, size=B)
+    advantages, targets = rng.standard_normal((2, B))
+    old_log_prob = policy(states).log_prob(actions)
+    actor, critic = (Adam(network.theta, 1e-9, max_grad_norm=0.5) for network in (policy, value))
+
+    def update():
+        actor.step(ppo.gradient(policy, states, actions, old_log_prob, advantages))
+        critic.step(value.mse_gradient(states, targets))
+        return 1
+
+    of_policy, of_value = products(policy, B), products(value, B)
+    return update, lambda: of_policy() + of_value()
+
+
+def peer(train, n_envs, settings):
+    """Stable-Baselines3's agent at the same hyperparameters and nets, as a function like `training`'s; or None."""
+    import stable_baselines3 as sb3
+    import torch
+    from stable_baselines3.common.env_util import make_vec_env
+
+    torch.set_num_threads(1)
+    kind = {a2c.train: sb3.A2C, ppo.train: sb3.PPO}.get(train)
+    if kind is None:
+        return None
+    agent = kind("MlpPolicy", make_vec_env("CartPole-v1", n_envs or 1), device="cpu", **settings)
+    chunk = max(4_000, settings["n_steps"] * (n_envs or 1))
+
+    def learn():
+        agent.learn(chunk)
+        return chunk
+
+    return learn
+
+
+def about_the_machine():
+    blas = np.show_config("dicts")["Build Dependencies"]["blas"]
+    cpu = platform.processor() or platform.machine()
+    print(f"{platform.system()} {cpu}, Python {platform.python_version()}, NumPy {np.__version__}")
+    print(
+        f"{blas['name']} {blas['version']}, one thread; Gymnasium {gym.__version__}; nets with two hidden layers of 64"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each figure (default: %(default)s)")
+    parser.add_argument("--peers", action="store_true", help="measure Stable-Baselines3, too")
+    parser.add_argument("--smoke", action="store_true", help="the whole path in a few seconds")
+    args = parser.parse_args()
+    if args.smoke:
+        args.seconds = 0.02
+    about_the_machine()
+
+    policy, value = SoftmaxPolicy((4, *HIDDEN, 2), rng=0), Value((4, *HIDDEN), rng=0)
+    print("\nenvironment steps per second       training  env alone      limit  reached", end="")
+    print("      SB3   ratio" if args.peers else "")
+    for name, (train, n_envs, settings, rows, passes) in RUNS.items():
+        learned, of_policy, of_value = training(train, n_envs, settings), products(policy, rows), products(value, rows)
+        act = products(policy, n_envs or 1, backward=False)
+        ours, env = rate(learned, args.seconds), rate(bare_environment(n_envs), args.seconds / 2)
+        acting = rate(act, args.seconds / 8) * (n_envs or 1)
+        networks = 1 + (train is not reinforce.train)
+        learning = rate(lambda p=of_policy, v=of_value: p() + v(), args.seconds / 8) / networks * rows / passes
+        limit = 1 / (1 / env + 1 / acting + 1 / learning)
+        print(f"{name:33}{ours:10,.0f} {env:10,.0f} {limit:10,.0f}   {ours / limit:6.0%}", end="", flush=True)
+        if args.peers and (learn := peer(train, n_envs, settings)):
+            theirs = rate(learn, args.seconds)
+            ours = (ours + rate(learned, args.seconds)) / 2  # before and after: the speed of the machine drifts
+            print(f"{theirs:9,.0f}{ours / theirs:8.1f}", end="")
+        print(flush=True)
+
+    print(f"\n{'one update of PPO, both nets':34}{'µs':>10}{'products':>11}{'ratio':>9}")
+    for B in BATCHES:
+        update, alone = ppo_update(B)
+        pairs = [(1e6 / rate(update, args.seconds / 8), 2e6 / rate(alone, args.seconds / 8)) for _ in range(3)]
+        whole, limit = np.median(pairs, axis=0)
+        print(f"{f'batch {B}':34}{whole:10,.0f}{limit:11,.0f}{whole / limit:9.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
