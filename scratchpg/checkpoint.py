@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .checks import check_finite
 from .policy import SoftmaxPolicy
 from .value import Value
 
@@ -32,6 +33,8 @@ def save(
     networks: dict[str, Any] = {"policy": policy} | ({} if value is None else {"value": value})
     about = {"format": FORMAT, "env": env, "sizes": {name: network.net.sizes for name, network in networks.items()}}
     arrays = {name: network.theta for name, network in networks.items()}
+    for name, theta in arrays.items():
+        check_finite(f"the parameters of the {name}", theta)
     temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
@@ -58,7 +61,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     except FileNotFoundError:
         raise
     except Exception as error:  # a broken file can make zipfile and NumPy raise almost anything
-        raise ValueError(f"{os.fspath(path)!r} is not a readable scratchpg checkpoint: {error}") from error
+        reason = "it holds pickled data" if "pickle" in str(error) else error
+        raise ValueError(f"{os.fspath(path)!r} is not a readable scratchpg checkpoint: {reason}") from error
 
 
 def _finite(file: Any, name: str) -> Any:

@@ -65,7 +65,9 @@ def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:
 def check_finite(name: str, x: Array) -> None:
     """Raise NonFiniteError if x holds a NaN or an infinity."""
     flat = x.ravel(order="K")
-    if not np.isfinite(flat @ flat) and not np.isfinite(x).all():  # the product is quick, and may overflow
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not math.isfinite(abs(flat @ flat))  # a product is quick, but it may overflow
+    if suspicious and not np.isfinite(x).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise NonFiniteError(f"{name} must be finite, but {name}{list(where)} is {x[where]}")
 
@@ -113,7 +115,8 @@ def check_hyperparameter(name: str, value: Any) -> None:
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """Hold the arguments that are hyperparameters against the table, before the function begins.
 
-    An argument annotated `… | None` may be None, one annotated as a Schedule may be a pair whose last may be 0.
+    An argument annotated `… | None` may be None, one annotated as a Schedule may be a pair whose last may be 0, one
+    annotated bool must be one.
     """
     signature = inspect.signature(function)
 
@@ -121,6 +124,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             annotation = signature.parameters[name].annotation
+            if annotation is bool and not isinstance(value, bool | np.bool_):
+                raise TypeError(f"{name} must be True or False, not {value!r}")
             if name not in HYPERPARAMETERS or (value is None and NoneType in get_args(annotation)):
                 continue
             if annotation == Schedule and isinstance(value, tuple) and len(value) == 2:

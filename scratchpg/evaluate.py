@@ -12,8 +12,15 @@ from .spaces import AnyEnv
 
 @checked
 def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = False, seed: int | None = None) -> Array:
-    """The undiscounted returns of whole episodes, (episodes,), environment by environment."""
+    """The undiscounted returns of whole episodes, (episodes,), environment by environment.
+
+    env: an environment of its own; one that a training run is in the middle of would be reset under it.
+    greedy: take the most probable action instead of drawing one. seed: of the actions and of the environment.
+    """
     with plain_arithmetic():
         batch = Collector(env, policy, seed, greedy=greedy).collect_episodes(episodes)
-    total = batch.rewards.cumsum(axis=0).T
-    return np.concatenate([np.diff(total[n][batch.ended[:, n]], prepend=0.0) for n in range(len(total))])
+    returns = []
+    for rewards, ended in zip(batch.rewards.T, batch.ended.T, strict=True):
+        last = np.flatnonzero(ended)  # the last row of each episode; those of a reset have no reward
+        returns += [rewards[a:b].sum() for a, b in zip([0, *(last + 1)], last + 1, strict=False)]
+    return np.array(returns)

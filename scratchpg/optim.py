@@ -25,6 +25,8 @@ class SGD:
     """
 
     def __init__(self, theta: Array, learning_rate: float, *, max_grad_norm: float = math.inf) -> None:
+        if not isinstance(theta, np.ndarray) or theta.ndim != 1 or theta.dtype.kind != "f":
+            raise TypeError(f"theta must be a flat array of floats, not {describe(theta)}")
         check_hyperparameter("learning_rate", learning_rate)
         check_hyperparameter("max_grad_norm", max_grad_norm)
         self.theta, self.learning_rate, self.max_grad_norm = theta, learning_rate, max_grad_norm
@@ -32,7 +34,7 @@ class SGD:
 
     def step(self, gradient: Array) -> float:
         """Descend along a gradient (P,), which is left as it is; returns its norm before clipping."""
-        if gradient.shape != self.theta.shape:
+        if np.shape(gradient) != self.theta.shape:
             raise ValueError(f"the gradient must have the shape {self.theta.shape} of theta, not {describe(gradient)}")
         norm = math.sqrt(gradient @ gradient)
         if not math.isfinite(norm):
@@ -77,10 +79,10 @@ class RMSProp(SGD):
 
     def _precondition(self, g: Array) -> Array:
         s, d = self.square_avg, self.scratch
+        s *= self.alpha  # in place and never negative, whenever another process that shares s comes between
         np.multiply(g, g, out=d)
-        d -= s
         d *= 1 - self.alpha
-        s += d  # s + (1-α)(g² - s): in place, so that several processes can share it
+        s += d
         np.add(s, self.eps, out=d)
         np.sqrt(d, out=d)
         return np.divide(g, d, out=d)

@@ -2,6 +2,7 @@
 
 import pickle
 import signal
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
@@ -40,33 +41,33 @@ class Shared:
 class Crew:
     """One process per job, each running `target(*job)`. As a context manager: at its end no process is left.
 
-    `stop` is set first, for workers that look at it; one that is still busy half a second later is killed.
+    `stop` is set first, for workers that look at it; those that are still busy half a second later are killed.
     """
 
     def __init__(self, context: Any, target: Callable[..., None], jobs: Sequence[tuple[Any, ...]], stop: Array) -> None:
-        if context.get_start_method() != "fork":
+        method = context.get_start_method()
+        if method != "fork":
             try:
-                pickle.dumps(target)
                 for job in jobs:
-                    pickle.dumps([part for part in job if not isinstance(part, Shared)])
+                    pickle.dumps((target, *(part for part in job if not isinstance(part, Shared))))
             except Exception as error:
                 raise TypeError(
-                    f'under start_method="{context.get_start_method()}" a worker gets its arguments by pickle, which'
-                    f" can't send this one ({error}): make_env must be an id or a function at the top of a module"
+                    f'under start_method="{method}" a worker gets its arguments by pickle, which can\'t send this one'
+                    f" ({error}): make_env must be an id or a function at the top of a module"
                 ) from None
-        self.context, self.target, self.jobs, self.stop = context, target, jobs, stop
-        self.processes: list[Any] = []
-        self.pipes: list[Any] = []
+        self.stop = stop
+        self.pipes, senders = zip(*(context.Pipe(duplex=False) for _ in jobs), strict=True)
+        self.processes = [
+            context.Process(target=_run, args=(sender, target, job), daemon=True)
+            for sender, job in zip(senders, jobs, strict=True)
+        ]
+        self.senders = senders
 
     def __enter__(self) -> "Crew":
         try:
-            for job in self.jobs:
-                ours, theirs = self.context.Pipe(duplex=False)
-                process = self.context.Process(target=_run, args=(theirs, self.target, job), daemon=True)
-                self.pipes.append(ours)
+            for process, sender in zip(self.processes, self.senders, strict=True):
                 process.start()
-                self.processes.append(process)
-                theirs.close()
+                sender.close()  # the worker has it: when it ends, so does its pipe
         except BaseException:
             self.__exit__()
             raise
@@ -74,32 +75,44 @@ class Crew:
 
     def working(self, seconds: float) -> bool:
         """Wait a little, then say whether any worker still works; raise RuntimeError if one has failed."""
-        wait([process.sentinel for process in self.processes if process.is_alive()], timeout=seconds)
-        for index, process in enumerate(self.processes):
-            if process.exitcode:
-                self._fail(index, process.exitcode)
+        running = [i for i, process in enumerate(self.processes) if process.is_alive()]
+        wait([x for i in running for x in (self.processes[i].sentinel, self.pipes[i])], timeout=seconds)
+        for i in running:
+            if self.pipes[i].poll() or self.processes[i].exitcode:
+                self._fail(i)
         return any(process.is_alive() for process in self.processes)
 
-    def _fail(self, index: int, exitcode: int) -> None:
+    def _fail(self, index: int) -> None:
+        """Raise with the last words of a worker, or with what ended it before it had any."""
         try:
-            diverged, last_words = self.pipes[index].recv()
-        except EOFError:  # it had no time for any
-            cause = signal.Signals(-exitcode).name if exitcode < 0 else f"exit status {exitcode}"
-            raise RuntimeError(f"worker {index} died: {cause}") from None
-        raise (NonFiniteError if diverged else RuntimeError)(f"worker {index} failed:\n{last_words}")
+            diverged, last_words = self.pipes[index].recv() if self.pipes[index].poll() else (False, "")
+        except EOFError:  # it has ended, and the pipe with it
+            last_words = ""
+        if last_words:
+            raise (NonFiniteError if diverged else RuntimeError)(f"worker {index} failed:\n{last_words}")
+        self.processes[index].join()
+        if code := self.processes[index].exitcode:
+            cause = signal.Signals(-code).name if code < 0 else f"exit status {code}, see its words above"
+            raise RuntimeError(f"worker {index} died: {cause}")
 
     def __exit__(self, *_: object) -> None:
         self.stop[...] = 1
-        for process in self.processes:
-            process.join(0.5)
-            if process.is_alive():
-                process.kill()  # busy in its environment, or stopped by a signal
+        started = [process for process in self.processes if process.pid is not None]
+        deadline = time.monotonic() + 0.5
+        try:
+            for process in started:
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:  # busy in their environments, stopped by a signal, or not waited for after a second Ctrl-C
+            for process in started:
+                process.kill()
+            for process in started:
                 process.join()
-        for pipe in self.pipes:
-            pipe.close()
+            for pipe in (*self.pipes, *self.senders):
+                pipe.close()
 
 
 def _run(pipe: Any, target: Callable[..., None], job: tuple[Any, ...]) -> None:
+    """What each process runs: the job, and if it fails a message with its last words."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
     try:
         target(*job)

@@ -98,6 +98,7 @@ class Collector:
         batch, t, done = self._room_for(64), 0, np.zeros(self.face.n, int)
         while (done < quota).any():
             if t == len(batch.actions):
+                check_finite("observations", batch.states)  # no end may be in sight for one that is not
                 batch = _resized(batch, 2 * t)
             self._step(batch, t)
             done += batch.terminated[t] | batch.truncated[t]
@@ -142,13 +143,15 @@ class Collector:
             check_finite("last observations", state)
         check_finite("rewards", batch.rewards)
         self.steps += int(batch.valid.sum())
-        total = self.running + batch.rewards.cumsum(axis=0)  # the return so far, counted on across episodes
-        before = np.zeros(self.face.n)
+        begins = [0] * self.face.n  # the row at which the current episode of each environment begins
         for t, n in np.argwhere(ended).tolist():
-            self.returns.append(float(total[t, n] - before[n]))
-            before[n] = total[t, n]
+            self.returns.append(float(self.running[n] + batch.rewards[begins[n] : t + 1, n].sum()))
+            self.running[n], begins[n] = 0, t + 1
             self.episodes += 1
-        self.running = total[-1] - before
+        if any(begins):
+            self.running += [batch.rewards[begin:, n].sum() for n, begin in enumerate(begins)]
+        else:
+            self.running += batch.rewards.sum(axis=0)
         return batch
 
 

@@ -26,8 +26,9 @@ class Softmax:
     """
 
     def __init__(self, logits: Array, cache: Any = None) -> None:
-        if logits.ndim != 2:
-            raise ValueError(f"logits must have shape (B, A), not {logits.shape}")
+        logits = np.asarray(logits)
+        if logits.ndim != 2 or logits.dtype.kind not in "fc":
+            raise ValueError(f"logits must be floats of shape (B, A), not {describe(logits)}")
         self.logits = np.asfortranarray(logits)  # column by column: a sum over few actions is a sum of columns
         self.cache = cache
 

@@ -90,6 +90,7 @@ class Face:
         self.observation_space, action_space = spaces_of(env)
         self.size, self.first_action = observation_size(env), int(getattr(action_space, "start", 0))
         self.flat = isinstance(self.observation_space, Box) and len(self.observation_space.shape) == 1
+        self.shape: tuple[int, ...] = (self.size,)  # of what the environment's observations are flattened to
 
     def reset(self, seed: int | None = None) -> Array:
         """The first observations (n, size). Seed once; without a seed the environment's own generator goes on."""
@@ -99,6 +100,15 @@ class Face:
         """Observations, rewards, terminated, truncated, each of n rows (or one value for all of one row), and the
         true last observation of each row that SAME_STEP has already reset: (row, observation)."""
         raise NotImplementedError
+
+    def _checked(self, observations: Any) -> Array:
+        """Flat observations of the right shape: NumPy would spread one that is too small over the row in silence."""
+        observations = np.asarray(observations)
+        if observations.shape != self.shape:
+            raise ValueError(
+                f"an observation of {self.observation_space} must flatten to {self.shape}, not {observations.shape}"
+            )
+        return observations
 
 
 class SingleFace(Face):
@@ -117,7 +127,7 @@ class SingleFace(Face):
         return self._flatten(observation), reward, terminated, truncated, []
 
     def _flatten(self, observation: Any) -> Array:
-        return np.asarray(observation if self.flat else flatten(self.observation_space, observation))
+        return self._checked(observation if self.flat else flatten(self.observation_space, observation))
 
 
 class VectorFace(Face):
@@ -130,6 +140,7 @@ class VectorFace(Face):
         if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
             raise ValueError(f"a vector environment must have autoreset mode NEXT_STEP or SAME_STEP, not {mode}")
         self.same_step = mode is AutoresetMode.SAME_STEP
+        self.shape, self.dtype = (self.n, self.size), env.action_space.dtype
 
     def reset(self, seed: int | None = None) -> Array:
         return self._flatten(self.env.reset(seed=seed)[0])
@@ -137,15 +148,17 @@ class VectorFace(Face):
     def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Array]]]:
         if self.first_action:
             actions = actions + self.first_action
-        observations, rewards, terminated, truncated, info = self.env.step(actions)
+        observations, rewards, terminated, truncated, info = self.env.step(np.asarray(actions, self.dtype))
         last = []
-        if self.same_step and "final_obs" in info:
-            rows = np.flatnonzero(info["_final_obs"]).tolist()
+        if self.same_step and (ended := terminated | truncated).any():
+            if not (info.get("_final_obs", False) & ended == ended).all():
+                raise ValueError('a SAME_STEP environment must give info["final_obs"] where an episode ended')
+            rows = np.flatnonzero(ended).tolist()
             last = [(row, np.asarray(flatten(self.observation_space, info["final_obs"][row]))) for row in rows]
         return self._flatten(observations), rewards, terminated, truncated, last
 
     def _flatten(self, observations: Any) -> Array:
         if self.flat:
-            return np.asarray(observations)
+            return self._checked(observations)
         rows = iterate(self.env.observation_space, observations)
-        return np.stack([np.asarray(flatten(self.observation_space, row)) for row in rows])
+        return self._checked([flatten(self.observation_space, row) for row in rows])

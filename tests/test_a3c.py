@@ -1,3 +1,4 @@
+import functools
 import multiprocessing
 import os
 import signal
@@ -20,7 +21,7 @@ SETTINGS = dict(gamma=0.99, gae_lambda=1.0, ent_coef=0.01, learning_rate=1e-3, m
 
 
 class Faulty(gym.Wrapper):
-    """CartPole that does something at its 100th step, in the one worker that comes first."""
+    """CartPole that does something at the 100th step that this process takes in it."""
 
     def __init__(self, fault):
         super().__init__(gym.make("CartPole-v1"))
@@ -36,6 +37,10 @@ def raises(*_):
     raise OSError("the plug was pulled")
 
 
+def raises_much(*_):
+    raise OSError("the plug was pulled" + 200_000 * " again")  # more than a pipe holds
+
+
 def kills_itself(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -44,16 +49,18 @@ def nan(observation, *rest):
     return observation * np.nan, *rest
 
 
-def raising_env():
-    return Faulty(raises)
+def sleeps(*result):
+    time.sleep(60)
+    return result
 
 
-def dying_env():
-    return Faulty(kills_itself)
-
-
-def nan_env():
-    return Faulty(nan)
+def in_one_worker(fault, once):
+    """An environment that has the fault in the first process to take this name, and in no other."""
+    try:
+        os.close(os.open(once, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return gym.make("CartPole-v1")
+    return Faulty(fault)
 
 
 def make_cartpole():
@@ -159,22 +166,79 @@ def test_a_lambda_can_not_be_sent():
 
 
 @pytest.mark.parametrize(
-    ("make_env", "error", "message"),
+    ("fault", "error", "message"),
     [
-        (raising_env, RuntimeError, r"(?s)worker \d failed.*OSError: the plug was pulled"),
-        (dying_env, RuntimeError, r"worker \d died: SIGKILL"),
-        (nan_env, FloatingPointError, r"(?s)worker \d failed.*observations must be finite"),
+        (raises, RuntimeError, r"(?s)worker \d failed.*OSError: the plug was pulled"),
+        (raises_much, RuntimeError, r"(?s)worker \d failed.*OSError: the plug was pulled again"),
+        (kills_itself, RuntimeError, r"worker \d died: SIGKILL"),
+        (nan, FloatingPointError, r"(?s)worker \d failed.*observations must be finite"),
     ],
 )
-def test_a_worker_that_fails_ends_the_run_and_keeps_what_was_learned(make_env, error, message):
+def test_one_worker_that_fails_ends_the_run_and_keeps_what_was_learned(fault, error, message, tmp_path):
     policy, value = networks()
     before, names = policy.theta.copy(), shm()
+    once = tmp_path / "taken"
+    once.touch()  # so that the parent's look at the environment takes a sound one
+    loop = a3c.train(functools.partial(in_one_worker, fault, once), policy, value, workers=3, total_steps=ENDLESS)
+    once.unlink()
     with pytest.raises(error, match=message):
-        list(a3c.train(make_env, policy, value, workers=3, total_steps=ENDLESS, n_steps=5, seed=0))
+        list(loop)
     assert not same_bits(policy.theta, before)
     assert np.isfinite(policy.theta).all() and np.isfinite(value.theta).all()
     assert_nothing_left()
     assert shm() == names
+
+
+def test_busy_workers_are_all_stopped_together():
+    """Six workers within a step of a minute: they are given half a second in all, not one after the other."""
+    policy, value = networks()
+    loop = a3c.train(functools.partial(Faulty, sleeps), policy, value, workers=6, total_steps=ENDLESS, n_steps=5)
+    while next(loop).steps < 6 * 95:
+        pass
+    begin = time.monotonic()
+    loop.close()
+    assert time.monotonic() - begin < 30  # one after the other they would take three seconds, or for ever
+    assert_nothing_left(0)
+
+
+ABANDONED = """
+import sys, os
+from scratchpg import SoftmaxPolicy, Value, a3c
+
+if __name__ == "__main__":
+    policy, value = SoftmaxPolicy((4, 16, 2), rng=0), Value((4, 16), rng=0)
+    loop = a3c.train("CartPole-v1", policy, value, workers=2, total_steps=10**9, seed=0, start_method=sys.argv[1])
+    import multiprocessing
+    while next(loop).steps < 100:
+        pass
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    while True:
+        next(loop)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks for the workers in /proc")
+@pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
+def test_workers_end_when_their_parent_is_gone(start_method, tmp_path):
+    script = tmp_path / "abandoned.py"
+    script.write_text(ABANDONED)
+    with subprocess.Popen([sys.executable, script, start_method], stdout=subprocess.PIPE, text=True) as parent:
+        children = parent.stdout.readline().split()
+        parent.kill()
+    assert len(children) == 2
+    deadline = time.monotonic() + 30
+    while any(os.path.exists(f"/proc/{pid}") and state(pid) != "Z" for pid in children):
+        assert time.monotonic() < deadline, "a worker goes on for nobody"
+        time.sleep(0.05)
+
+
+def state(pid):
+    """R, S, Z (a zombie), …"""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return "Z"
 
 
 def test_a_worker_may_be_stopped_at_any_instant():

@@ -5,7 +5,7 @@ from collections import Counter
 import gymnasium as gym
 import numpy as np
 import pytest
-from envs import DISABLED, NEXT_STEP, POISON, SAME_STEP, Scripted, ScriptedVector, observation, reward
+from envs import DISABLED, NEXT_STEP, POISON, SAME_STEP, Scripted, ScriptedVector, observation, reward, vector
 from gymnasium.spaces import Discrete
 from helpers import same_bits
 
@@ -412,3 +412,41 @@ def test_gymnasiums_own_vector_environment(mode, copy):
     for n in range(3):
         seen = transitions(batches, n)
         assert len(seen) >= 10 and seen == scripted(n, 30)[: len(seen)]
+
+
+def test_an_episode_that_never_ends_because_of_nan_is_refused():
+    """`abs(nan) > limit` is False for ever: what is not finite is looked for before the episode is over, too."""
+    endless = Scripted([(10**9, "terminated")], replace={("observation", 0, 3): np.nan})
+    with pytest.raises(NonFiniteError, match="observations must be finite"), np.errstate(invalid="ignore"):
+        Collector(endless, SoftmaxPolicy((3, 2), rng=0), 0).collect_episodes(1)
+
+
+@pytest.mark.parametrize("seen", [0.5, [0.5], [0.5, 0.5], [[0.5, 0.5, 0.5]]])
+def test_observations_of_another_shape_are_refused(seen):
+    env = Scripted([(5, "terminated")])
+    env._observation = lambda: np.array(seen, np.float32)
+    with pytest.raises(ValueError, match=r"must flatten to \(3,\), not"):
+        Collector(env, SoftmaxPolicy((3, 2), rng=0), 0)
+
+
+def test_actions_have_the_dtype_of_the_action_space():
+    envs = vector(lambda i: Scripted([(5, "terminated")], i, Discrete(2, dtype=np.int32)), 2, NEXT_STEP)
+    assert envs.action_space.dtype == np.int32
+    Collector(envs, SoftmaxPolicy((3, 2), rng=0), 0).collect(3)  # the space asks for its own dtype
+
+
+def test_a_same_step_environment_must_give_the_last_observation():
+    envs = ScriptedVector([[(2, "truncated")]], SAME_STEP)
+    step = envs.step
+    envs.step = lambda actions: (*step(actions)[:4], {})
+    with pytest.raises(ValueError, match="final_obs"):
+        Collector(envs, SoftmaxPolicy((3, 2), rng=0), 0).collect(3)
+
+
+def test_returns_do_not_depend_on_earlier_episodes():
+    """0.1 + 0.1 + 0.1 after an episode of 1e17: a running total would have nothing left of it."""
+    rewards = {("reward", 0, 0): 1e17} | {("reward", k, t): 0.1 for k in (1, 2) for t in range(3)}
+    env = Scripted([(1, "terminated"), (3, "terminated"), (3, "terminated")], replace=rewards)
+    collector = Collector(env, SoftmaxPolicy((3, 2), rng=0), 0)
+    collector.collect(10)
+    assert list(collector.returns)[1:] == pytest.approx([0.3, 0.3], rel=1e-15)

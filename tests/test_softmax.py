@@ -49,6 +49,27 @@ def test_derivative_against_complex_steps(name, B, A, scale, seed):
     assert_complex_step(lambda z: f(Softmax(z.reshape(B, A))).sum(), d_f(Softmax(logits)).ravel(), logits.ravel())
 
 
+@pytest.mark.parametrize("name", ["log π", "H", "KL", "KL in the other's logits"])
+@given(ACTIONS, st.sampled_from([10.0, 30.0]), SEEDS)
+def test_a_small_component_is_right_to_its_own_size(name, A, scale, seed):
+    """Down to π_a = e^-60, where no difference reaches: complex steps cancel nothing, so each error is held against
+    π_a (1 + |log π_a|), the size of what the component is made of, and not against the largest component."""
+    rng = np.random.default_rng(seed)
+    logits = random_logits(rng, 1, A, scale, float)
+    state = rng.bit_generator.state
+    f, d_f = scalar_functions(rng, 1, A, scale, float)[name]
+    rng.bit_generator.state = state
+    action, other = rng.integers(0, A, 1), Softmax(random_logits(rng, 1, A, scale, float))
+    h = 1e-30
+    expected = np.array([f(Softmax(logits + h * 1j * e))[0].imag / h for e in np.eye(A)])
+    pi = Softmax(logits)
+    size = pi.probabilities[0] * (1 + abs(pi.log_probabilities - other.log_probabilities)[0])
+    size = size + other.probabilities[0] if "other" in name else size * (1 + abs(pi.log_probabilities[0]))
+    if name == "log π":
+        size[action] = 1
+    assert (abs(d_f(pi)[0] - expected) <= 1e-12 * size).all()
+
+
 def test_by_hand():
     # z = (log 2, log 1, log 1): π = (1/2, 1/4, 1/4),  H = ½ log 2 + ½ log 4 = 1.5 log 2
     # ∂log π_0/∂z = (1 - 1/2, -1/4, -1/4);  ∂H/∂z_a = -π_a (log π_a + H):  -½ (-1 + 1.5) log 2, -¼ (-2 + 1.5) log 2

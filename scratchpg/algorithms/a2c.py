@@ -4,7 +4,7 @@ Collect n steps of N environments with one policy, weigh each action by its adva
 one step ahead, n steps, or blends all horizons:
 
     (4.1)  A(s_t,a_t) = r_t + γ V(s_{t+1}) - V(s_t)                                   gae_lambda=0
-    (4.2)  A_t^{(n)} = Σ_{k<n} γ^k r_{t+k} + γ^n V(s_{t+n}) - V(s_t)                   gae_lambda=1
+    (4.2)  A_t^{(n)} = Σ_{k<n} γ^k r_{t+k} + γ^n V(s_{t+n}) - V(s_t)                   gae_lambda=1: n to the last row
     (4.3)  A_t = Σ_k (γλ)^k δ_{t+k}                                                   in between
     (4.4)  L(θ) = -mean_t [ log π_θ(a_t|s_t) A_t + β H(π_θ(·|s_t)) ]
 
@@ -16,10 +16,10 @@ experience than PPO; one slow environment holds up all the others, which A3C men
 
 from collections.abc import Iterator
 
-from ..checks import Array, Rng, Scalar, check_rows
+from ..checks import Array, Rng, Scalar, check_hyperparameter, check_rows
 from ..optim import RMSProp
 from ..policy import SoftmaxPolicy
-from ..returns import gae
+from ..returns import gae, normalized
 from ..rollout import Collector
 from ..spaces import AnyEnv
 from ..training import Progress, generator, training
@@ -31,6 +31,7 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array
 
     A surrogate: only its gradient means something. states (B, observation), actions (B,), advantages (B,).
     """
+    check_hyperparameter("ent_coef", ent_coef)
     states, actions, advantages = check_rows(states, actions, advantages=advantages)
     pi = policy(states)
     return -(advantages * pi.log_prob(actions) + ent_coef * pi.entropy()).mean()
@@ -40,6 +41,7 @@ def gradient(
     policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0
 ) -> Array:
     """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]."""
+    check_hyperparameter("ent_coef", ent_coef)
     states, actions, advantages = check_rows(states, actions, advantages=advantages)
     pi = policy(states)
     d_logits = -advantages[:, None] * pi.d_log_prob(actions)
@@ -69,6 +71,7 @@ def train(
     """Train policy and value in place; yields Progress after every update.
 
     n_steps: rows of each environment per update; 1 is one-step, None is one whole episode of each environment.
+    normalize_advantage: over the rows of each update; a departure from (4.4), see `normalized`.
     """
     collector = Collector(env, policy, generator(seed, rng))
     actor = RMSProp(policy.theta, learning_rate, max_grad_norm=max_grad_norm)
@@ -79,6 +82,8 @@ def train(
         values, next_values = batch.values(value)
         advantages = gae(batch.rewards, values, next_values, batch.terminated, batch.truncated, gamma, gae_lambda)
         states, actions, advantages, targets = batch.rows(advantages, advantages + values)
+        if normalize_advantage:
+            advantages = normalized(advantages)
         critic.step(value.mse_gradient(states, targets))
         gradient_norm = actor.step(gradient(policy, states, actions, advantages, ent_coef=ent_coef))
         yield collector.progress(gradient_norm=gradient_norm)

@@ -15,7 +15,6 @@ environments is simpler, and can be repeated bit for bit, as A3C with more than 
 """
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -142,9 +141,9 @@ def _work(
 ) -> None:
     """What a worker process runs."""
     policy, value = SoftmaxPolicy(sizes[0], theta=shared.theta.copy()), Value(sizes[1], theta=shared.phi.copy())
-    env, parent = build(make_env), os.getppid()
+    env, parent = build(make_env), multiprocessing.parent_process()
     with plain_arithmetic():
         for _ in worker(shared, index, env, policy, value, rng, *settings):
-            if os.getppid() != parent:
+            if parent is not None and not parent.is_alive():
                 break  # nobody is left to work for
     env.close()

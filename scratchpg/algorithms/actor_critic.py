@@ -9,6 +9,8 @@ critic V_φ may be drawn to G_t, or, by Bellman's equation (3.3), to a target th
 
 and the actor takes the same difference, target minus prediction, for its advantage: Ψ_t = G_t - V(s_t), or δ_t.
 
+With "mc" a time limit counts as the end of an episode, as in REINFORCE: G_t sums the rewards up to it.
+
 Use "td" to learn within long or endless episodes: predicting from predictions has little variance, and is biased while
 V is wrong; one sample at a time it is slow and shaky. "mc" is REINFORCE with a baseline, as a mean over steps.
 """

@@ -43,6 +43,7 @@ def loss(
     log π_θold(a_t|s_t), ε is clip_range, β is ent_coef.
     """
     check_hyperparameter("clip_range", clip_range)
+    check_hyperparameter("ent_coef", ent_coef)
     states, actions, old, advantages = check_rows(states, actions, old_log_prob=old_log_prob, advantages=advantages)
     pi = policy(states)
     ratio = np.exp(pi.log_prob(actions) - old)
@@ -62,6 +63,7 @@ def gradient(
 ) -> Array:
     """(6.3) with an entropy bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t) + β ∇H ]."""
     check_hyperparameter("clip_range", clip_range)
+    check_hyperparameter("ent_coef", ent_coef)
     states, actions, old, advantages = check_rows(states, actions, old_log_prob=old_log_prob, advantages=advantages)
     pi = policy(states)
     ratio = np.exp(pi.log_prob(actions) - old)

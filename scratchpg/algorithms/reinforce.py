@@ -41,7 +41,10 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *
 
 
 def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Array:
-    """(1.10)  ∇L(θ) = -(1/N) Σ_n Σ_t Ψ_t ∇log π_θ(a_t|s_t), flat in θ. Arguments as in `loss`."""
+    """∇ of (1.11), flat in θ: -(1/N) Σ_n Σ_t Ψ_t ∇log π_θ(a_t|s_t). Arguments as in `loss`.
+
+    With Ψ_t = γ^t G_t it is the estimate of -∇J by (1.10), with Ψ_t = R(τ) that by (1.9).
+    """
     check_hyperparameter("episodes", episodes)
     states, actions, weights = check_rows(states, actions, weights=weights)
     pi = policy(states)
