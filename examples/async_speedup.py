@@ -2,7 +2,7 @@
 
     python examples/async_speedup.py                      one seed, about three minutes
     python examples/async_speedup.py --seeds 3 --plot speedup.png
-    python examples/async_speedup.py --delay 0            the plain CartPole, for as many workers as there are cores
+    python examples/async_speedup.py --delay 0 --workers 1 2      the plain CartPole, on two cores
 
 CartPole-v1 waits so many milliseconds in each step, as a simulator or a robot would. Every run goes on until the mean
 return of the last 100 episodes reaches the goal. Beside it the speed-ups of Mnih et al. 2016 (arXiv:1602.01783,
@@ -101,6 +101,8 @@ def main():
     parser.add_argument("--plot", metavar="FILE", help="draw the speed-ups")
     parser.add_argument("--smoke", action="store_true", help="the whole path in a second or two")
     args = parser.parse_args()
+    if min(args.workers) < 1 or args.seeds < 1 or args.delay < 0:
+        parser.error("--workers and --seeds must be at least 1, --delay at least 0")
     if args.smoke:
         args.workers, args.delay, args.goal = [1, 2], 0.1, 20.0
 

@@ -28,6 +28,7 @@ import gymnasium as gym
 import numpy as np
 
 from scratchpg import Progress, SoftmaxPolicy, Value, evaluate, load, save
+from scratchpg.checks import check_hyperparameter
 from scratchpg.spaces import check_fit, make
 
 DEFAULT_ENV = "CartPole-v1"
@@ -140,10 +141,19 @@ class Job:
         if args.steps is not None or args.smoke:
             arguments["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
 
+        parameters = inspect.signature(train).parameters
+        known = {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY} - {"seed", "rng"}
+        known |= {"hidden"} if "make_env" in parameters else {"hidden", "n_envs"}
+        if unknown := {name for name, _ in args.settings} - known:
+            raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        if not isinstance(hidden, tuple):
+            raise ValueError(f"hidden must be the widths of the hidden layers, such as (64,), not {hidden!r}")
+        if n_envs is not None:
+            check_hyperparameter("n_envs", n_envs)
+
         rng = np.random.default_rng(args.seed)
         self.evaluation_seed = int(rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training
         self.env = self.make(n_envs)
-        parameters = inspect.signature(train).parameters
         self.networks = {"policy": checkpoint.policy if checkpoint else SoftmaxPolicy.for_env(self.env, hidden, rng)}
         if "value" in parameters:
             self.networks["value"] = (checkpoint and checkpoint.value) or Value.for_env(self.env, hidden, rng)

@@ -6,6 +6,7 @@ dropping γ^t is drawn beside: it follows the line at first, and then leaves it.
 
 import argparse
 
+import common
 import gymnasium as gym
 import numpy as np
 
@@ -44,10 +45,13 @@ def errors(estimates, exact, N):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=4096, help="episodes of each task (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=common.natural, default=0)
     parser.add_argument("--plot", metavar="FILE", help="write the figure to FILE (.png, .svg, .pdf)")
     parser.add_argument("--smoke", action="store_true", help="a run of a second: 256 episodes")
     args = parser.parse_args()
+    if args.episodes < 1:
+        parser.error(f"--episodes must be at least 1, not {args.episodes}")
+    figure = common.new_figure(args.plot) if args.plot else None
     Ns, curves = [1], {}
     while 4 * Ns[-1] <= (256 if args.smoke else args.episodes):
         Ns.append(4 * Ns[-1])
@@ -68,17 +72,12 @@ def main():
         print("error of the mean of N estimates, in units of |∇J|\n       N   with γ^t  1/√N line  without γ^t")
         for N, error, other in zip(Ns, *curves[name], strict=True):
             print(f"{N:8d} {error:10.4f} {curves[name][0][0] / N**0.5:10.4f} {other:12.4f}")
-    if args.plot:
-        plot(Ns, curves, args.plot)
+    if figure:
+        plot(figure, Ns, curves, args.plot)
 
 
-def plot(Ns, curves, path):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print('\nno figure without matplotlib: pip install "scratchpg[plot]"')
-        return
-    figure = Figure(figsize=(10, 4), layout="constrained")
+def plot(figure, Ns, curves, path):
+    figure.set_size_inches(10, 4)
     for ax, (name, (kept, dropped)) in zip(figure.subplots(1, 2), curves.items(), strict=True):
         ax.loglog(Ns, dropped, "s-", color="tab:orange", label="without γ^t")
         ax.loglog(Ns, kept, "o-", color="tab:blue", label="with γ^t (1.10)")

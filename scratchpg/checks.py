@@ -31,6 +31,7 @@ class NonFiniteError(FloatingPointError, ValueError):
 # name: (the type, what it means and which values it takes, the test of a value)
 HYPERPARAMETERS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "total_steps": (Integral, "environment steps to train for, at least 0", lambda x: x >= 0),
+    "n_envs": (Integral, "number of environments, at least 1", lambda x: x >= 1),
     "n_episodes": (Integral, "episodes per update, at least 1", lambda x: x >= 1),
     "n_steps": (Integral, "steps of each environment per update, at least 1", lambda x: x >= 1),
     "batch_size": (Integral, "rows per minibatch, at least 1", lambda x: x >= 1),

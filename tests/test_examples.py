@@ -145,7 +145,7 @@ def test_render_without_pygame(run, monkeypatch):
         ("--seed x", "--seed: must be an integer of at least 0, not 'x'"),
         ("--frobnicate", "unrecognized arguments"),
         ("gamma", "must be of the form NAME=VALUE, not 'gamma'"),
-        ("gama=0.9", "unexpected keyword argument 'gama'"),
+        ("gama=0.9", "no such setting: gama; there are gamma"),
         ("gamma=2", "gamma must be"),
         ("gamma=much", "gamma"),
         ("--load {tmp}/missing.npz", "missing.npz"),
