@@ -54,7 +54,7 @@ def main(train: Train, settings: Settings, description: str | None, argv: Sequen
         of `train`.
     """
     parser = command_line(settings, description)
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     try:
         try:
             job = Job(train, settings, args)

@@ -34,11 +34,9 @@ SETTINGS = {
     "CartPole-v1": {
         "total_steps": 100_000,
         "n_envs": 8,
-        "n_steps": 32,
-        "batch_size": 128,
-        "n_epochs": 6,
+        "n_steps": 64,
+        "batch_size": 192,
         "gamma": 0.98,
-        "gae_lambda": 0.9,
         "learning_rate": (3e-3, 0.0),
     },
     "Acrobot-v1": {"n_steps": 256, "batch_size": 512, "n_epochs": 6, "learning_rate": (2e-3, 0.0)},

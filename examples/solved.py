@@ -51,7 +51,7 @@ def main():
     parser.add_argument("--steps", type=int, metavar="N", help="give up after so many steps")
     parser.add_argument("--on", action="store_true", help="go on to the end when it is solved")
     parser.add_argument("--smoke", action="store_true", help="the whole path in a second or two")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.smoke:
         args.seeds, args.steps = 1, 500
     settings = [word for word in args.what if "=" in word]
