@@ -3,7 +3,7 @@
     python examples/actor_critic.py
     python examples/actor_critic.py method=mc
 
-CartPole-v1 takes some ten seconds: with TD there is one update for every single step. `method=mc` learns at the end of
+CartPole-v1 takes half a minute: with TD there is one update for every single step. `method=mc` learns at the end of
 each episode instead.
 """
 
