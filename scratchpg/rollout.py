@@ -124,7 +124,8 @@ class Collector:
         pi = self.policy(batch.states[t])
         actions = batch.actions[t] = pi.mode() if self.greedy else pi.sample(self.rng)
         batch.states[t + 1], batch.rewards[t], batch.terminated[t], batch.truncated[t], last = self.face.step(actions)
-        batch.last_states += [(t, row, state) for row, state in last]
+        for row, state in last:
+            batch.last_states.append((t, row, state))
 
     def _account(self, batch: Batch, beyond: Array | None = None) -> Batch:
         """Mask what is no experience, check the rest, and count it."""
