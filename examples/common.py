@@ -33,7 +33,7 @@ from scratchpg.spaces import check_fit, make
 
 DEFAULT_ENV = "CartPole-v1"
 EPISODES, SMOKE_EPISODES, SHOWN_EPISODES = 100, 10, 2
-SMOKE_STEPS = 2_000
+SMOKE_STEPS = 1_000
 REWRITE_SECONDS = 0.1  # between two states of the line on a terminal
 LINE_SECONDS = 5.0  # between two lines when piped; each tenth of the steps prints one, too
 SAVE_SECONDS = 10.0

@@ -149,7 +149,7 @@ def main():
     parser.add_argument("--smoke", action="store_true", help="the whole path in a few seconds")
     args = parser.parse_args()
     if args.smoke:
-        args.seconds = 0.02
+        args.seconds = 0.01
     about_the_machine()
 
     policy, value = SoftmaxPolicy((4, *HIDDEN, 2), rng=0), Value((4, *HIDDEN), rng=0)

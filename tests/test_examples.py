@@ -73,7 +73,7 @@ def test_a_short_run_ends_with_the_evaluation(script, run):
     status, out, err = run(script, "--smoke")
     assert (status, err) == (0, "")
     assert re.fullmatch(EVALUATION, last_line(out))[1] == "10"
-    assert all(re.match(r"steps +[\d,]+ / 2,000  episodes", line) for line in out.splitlines()[:-1])
+    assert all(re.match(r"steps +[\d,]+ / 1,000  episodes", line) for line in out.splitlines()[:-1])
     assert "\r" not in out
 
 
@@ -249,7 +249,7 @@ def an_id(make_env, policy, value, *, total_steps, gamma, rng):
 def test_train_gets_what_it_has_a_name_for(train, env, mean_return, run_main):
     status, out, _ = run_main(train, "--smoke", "--env", env)
     assert status == 0
-    assert re.match(rf"steps 2,000 / 2,000  episodes +2  mean return +{mean_return} ", out)
+    assert re.match(rf"steps 1,000 / 1,000  episodes +2  mean return +{mean_return} ", out)
 
 
 def test_a_setting_of_the_command_line_goes_over_all_others(run_main, tmp_path):
