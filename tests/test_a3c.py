@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from helpers import same_bits
 
-from scratchpg import SoftmaxPolicy, Value
+from scratchpg import SoftmaxPolicy, Value, optim, processes, rollout
 from scratchpg.algorithms import a2c, a3c
 from scratchpg.processes import Crew, Shared
 
@@ -325,6 +326,7 @@ def test_no_lock_stands_on_a_worker_s_path():
     shared = Shared(multiprocessing.get_context("spawn"), theta=np.zeros(3))
     raw, _, _ = shared.__getstate__()["theta"]
     assert not hasattr(raw, "get_lock") and not hasattr(raw, "acquire")
-    with open(a3c.__file__, encoding="utf-8") as file:
-        source = file.read()
-    assert not any(word in source for word in ("Lock(", "Semaphore(", "Queue(", "Condition(", "Event(", "Barrier("))
+    waiting = ("Lock(", "Semaphore(", "Queue(", "Condition(", "Event(", "Barrier(", "acquire(")
+    for module in a3c, processes, rollout, optim:
+        source = Path(module.__file__).read_text(encoding="utf-8")
+        assert not any(word in source for word in waiting), module.__name__
