@@ -65,10 +65,7 @@ def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:
 
 def check_finite(name: str, x: Array) -> None:
     """Raise NonFiniteError if x holds a NaN or an infinity."""
-    flat = x.ravel(order="K")
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = not math.isfinite(abs(flat @ flat))  # a product is quick, but it may overflow
-    if suspicious and not np.isfinite(x).all():
+    if not math.isfinite(abs(np.vdot(x, x))) and not np.isfinite(x).all():  # a product is quick, but it may overflow
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise NonFiniteError(f"{name} must be finite, but {name}{list(where)} is {x[where]}")
 
@@ -85,11 +82,13 @@ def check_rows(states: Array, actions: Array, **weights: Array) -> tuple[Array, 
     if actions.shape != (B,):
         raise ValueError(f"actions must have shape ({B},), one per row of states {states.shape}, not {actions.shape}")
     check_finite("states", states)
-    columns = [np.asarray(x) for x in weights.values()]
-    for name, x in zip(weights, columns, strict=True):
+    columns = []
+    for name, x in weights.items():
+        x = np.asarray(x)
         if x.shape != (B,):
             raise ValueError(f"{name} must have shape ({B},), one per row of states {states.shape}, not {x.shape}")
         check_finite(name, x)
+        columns.append(x)
     return states, actions, *columns
 
 

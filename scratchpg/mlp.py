@@ -90,12 +90,12 @@ class MLP:
         cache = []
         for W, b in self.layers[:-1]:
             cache.append(h)
-            h = h @ W
+            h = h.dot(W)
             h += b
-            np.tanh(h, out=h)
+            _tanh(h)
         cache.append(h)
         W, b = self.layers[-1]
-        y = h @ W
+        y = h.dot(W)
         y += b
         return y, cache
 
@@ -109,13 +109,24 @@ class MLP:
         shapes = [h.shape for h in cache or ()]
         if shapes != [(len(d), n) for n in self.sizes[:-1]] or d.shape[1:] != self.sizes[-1:]:
             raise ValueError(f"this cache is of another pass: d_y {d.shape}, layer inputs {shapes}, sizes {self.sizes}")
-        d_theta = np.empty_like(self._theta)
-        d_layers, ones = self._views(d_theta), np.ones(len(d), d.dtype)  # 1 d is Σ_rows d, as a product
+        gradients, ones = [], np.ones(len(d), d.dtype)  # 1 d is Σ_rows d, as a product
         for l in reversed(range(len(self.layers))):
-            h, (W, _), (d_W, d_b) = cache[l], self.layers[l], d_layers[l]
-            np.matmul(h.T, d, out=d_W)
-            np.matmul(ones, d, out=d_b)
+            h, (W, _) = cache[l], self.layers[l]
+            gradients += [ones.dot(d), h.T.dot(d).ravel()]
             if l:
-                d = d @ W.T
+                d = d.dot(W.T)
                 d *= 1 - h * h
-        return d_theta
+        return np.concatenate(gradients[::-1])  # … d_W_l, d_b_l …, in the order of θ
+
+
+def _tanh(h: Array) -> None:
+    """h ← tanh h. From some thousand numbers on 2 / (1 + exp(-2h)) - 1 is faster by half, NumPy's exp being quicker."""
+    if h.size <= 4096 or h.dtype.kind == "c":
+        np.tanh(h, out=h)
+        return
+    with np.errstate(over="ignore"):
+        h *= -2
+        np.exp(h, out=h)
+        h += 1
+        np.divide(2, h, out=h)
+        h -= 1

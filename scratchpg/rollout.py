@@ -84,8 +84,9 @@ class Collector:
         batch = self._room_for(n_steps)
         for t in range(n_steps):
             self._step(batch, t)
+        before = self.steps
         batch = self._account(batch)
-        return batch if batch.valid.any() else self.collect(n_steps)  # there were only reset rows
+        return batch if self.steps > before else self.collect(n_steps)  # there were only reset rows
 
     def collect_episodes(self, episodes: int) -> Batch:
         """Whole episodes, begun anew: every environment runs the same number, so short ones are not favoured.
@@ -114,10 +115,10 @@ class Collector:
 
     def _room_for(self, n_steps: int) -> Batch:
         T, N = n_steps, self.face.n
-        terminated, truncated, valid = np.zeros((3, T, N), bool)
+        terminated, truncated = np.zeros((2, T, N), bool)
         states = np.empty((T + 1, N, self.face.size), self.policy.theta.dtype)
         states[0] = self.state
-        return Batch(states, np.empty((T, N), np.int64), np.empty((T, N)), terminated, truncated, valid, [])
+        return Batch(states, np.empty((T, N), np.int64), np.empty((T, N)), terminated, truncated, np.ones((T, N), bool), [])
 
     def _step(self, batch: Batch, t: int) -> None:
         """Act in states[t] and write row t."""
@@ -130,12 +131,14 @@ class Collector:
     def _account(self, batch: Batch, beyond: Array | None = None) -> Batch:
         """Mask what is no experience, check the rest, and count it."""
         ended = batch.ended
-        batch.valid[0] = ~self.resets
-        batch.valid[1:] = True if self.face.same_step else ~ended[:-1]
+        if not self.face.same_step:
+            np.logical_not(self.resets, out=batch.valid[0])
+            np.logical_not(ended[:-1], out=batch.valid[1:])
+            self.resets = ended[-1]
         if beyond is not None:
             batch.valid &= ~beyond
-        self.state, self.resets = batch.states[-1], ended[-1] & (not self.face.same_step)
-        if not batch.valid.all():
+        self.state, experienced = batch.states[-1], np.count_nonzero(batch.valid)
+        if experienced < batch.valid.size:
             invalid = ~batch.valid
             batch.rewards[invalid], batch.terminated[invalid], batch.truncated[invalid] = 0, False, False
             ended = batch.ended
@@ -143,7 +146,7 @@ class Collector:
         for _, _, state in batch.last_states:
             check_finite("last observations", state)
         check_finite("rewards", batch.rewards)
-        self.steps += int(batch.valid.sum())
+        self.steps += experienced
         begins = [0] * self.face.n  # the row at which the current episode of each environment begins
         for t, n in np.argwhere(ended).tolist():
             self.returns.append(float(self.running[n] + batch.rewards[begins[n] : t + 1, n].sum()))
@@ -161,6 +164,6 @@ def _resized(batch: Batch, T: int) -> Batch:
 
     def resize(name: str, x: Any) -> Any:
         rows = T + (name == "states")
-        return x if name == "last_states" else np.concatenate([x, np.zeros_like(x)])[:rows]
+        return x if name == "last_states" else np.concatenate([x, x])[:rows]
 
     return Batch(**{f.name: resize(f.name, getattr(batch, f.name)) for f in fields(batch)})

@@ -29,13 +29,13 @@ class Softmax:
         logits = np.asarray(logits)
         if logits.ndim != 2 or logits.dtype.kind not in "fc":
             raise ValueError(f"logits must be floats of shape (B, A), not {describe(logits)}")
-        self.logits = np.asfortranarray(logits)  # column by column: a sum over few actions is a sum of columns
-        self.cache = cache
+        self.logits, self.cache = logits, cache
 
     @cached_property
     def log_probabilities(self) -> Array:
         """log π_a = z_a - max z - log Σ_b exp(z_b - max z), (B, A): finite however large the logits."""
-        shifted = self.logits - self.logits.real.max(axis=1, keepdims=True)
+        z = np.asfortranarray(self.logits)  # column by column: a sum over few actions is a sum of columns
+        shifted = z - z.real.max(axis=1, keepdims=True)
         shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         return shifted
 
@@ -46,13 +46,12 @@ class Softmax:
 
     def log_prob(self, actions: Array) -> Array:
         """log π(a|s) of the actions taken, (B,)."""
-        return self.log_probabilities[self._taken(actions)]
+        self._onehot(actions)  # looks at the actions
+        return self.log_probabilities[np.arange(len(actions)), actions]
 
     def d_log_prob(self, actions: Array) -> Array:
         """The score in the logits: ∂ log π(a|s) / ∂z = onehot(a) - π, (B, A)."""
-        d = -self.probabilities
-        d[self._taken(actions)] += 1
-        return d
+        return self._onehot(actions) - self.probabilities
 
     def entropy(self) -> Array:
         """H = -Σ_a π_a log π_a, (B,), in nats: from 0 (certain) to log A (uniform)."""
@@ -88,12 +87,13 @@ class Softmax:
         """The most probable action of each row, (B,)."""
         return self.logits.argmax(axis=1)
 
-    def _taken(self, actions: Array) -> tuple[Array, Array]:
-        """The index of the taken action in each row, after a look at the actions."""
+    def _onehot(self, actions: Array) -> Array:
+        """(B, A): True at the action taken in each row."""
         actions = np.asarray(actions)
         B, A = self.logits.shape
         if actions.shape != (B,) or actions.dtype.kind not in "iu":
             raise ValueError(f"actions must be {B} integers, one per row of the logits, not {describe(actions)}")
-        if B and actions.astype(np.uint64).max() >= A:  # a negative number is a huge one there
+        onehot = (np.arange(A)[:, None] == actions).T
+        if np.count_nonzero(onehot) != B:
             raise ValueError(f"actions must lie in 0 … {A - 1}, not in {actions.min()} … {actions.max()}")
-        return np.arange(B), actions
+        return onehot

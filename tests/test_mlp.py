@@ -129,3 +129,16 @@ def test_initialisation():
     assert W2.std() == pytest.approx(0.01 / np.sqrt(50), rel=0.06)
     assert same_bits(net.theta, MLP((100, 50, 40), rng=np.random.default_rng(0), output_scale=0.01).theta)
     assert not np.array_equal(net.theta, MLP((100, 50, 40), rng=1, output_scale=0.01).theta)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, LD])
+def test_many_rows_are_as_good_as_one(dtype):
+    """Large arrays take another formula for tanh: it must give the same numbers, far out, too, and warn of nothing."""
+    net = MLP((1, 64, 1), rng=0, dtype=dtype)
+    x = np.concatenate([np.linspace(-20, 20, 255), [-1e30, 1e30, np.inf, -np.inf, 0]]).astype(dtype)[:, None]
+    together, one_by_one = net(x), np.concatenate([net(row[None]) for row in x])
+    assert 64 * len(x) > 4096
+    np.testing.assert_allclose(together, one_by_one, rtol=0, atol=8 * np.finfo(dtype).eps)
+    _, cache = net.forward(x)
+    np.testing.assert_allclose(cache[1], np.tanh(x @ net.layers[0][0]), rtol=0, atol=4 * np.finfo(dtype).eps)
+    assert np.isnan(net(np.full((100, 1), np.nan, dtype))).all()

@@ -106,7 +106,8 @@ def train(
         kl                   mean_t KL(π_old ‖ π), in nats: 0.001 … 0.05 is healthy, above the steps are too large
         clip_fraction        the share of rows with |r_t - 1| > ε: 0.05 … 0.3; always 0 means ε does nothing
         entropy              mean_t H(π), in nats: falls slowly from log A; near 0 exploration has ended
-        explained_variance   1 - Var[target - V] / Var[target]: towards 1; at or below 0 V is no better than a constant
+        explained_variance   1 - Var[target - V] / Var[target], V before the update: towards 1; at or below 0 V is no
+                             better than a constant
         gradient_norm        of the last minibatch, before clipping: of the order of max_grad_norm
     """
     rng = generator(seed, rng)
@@ -121,7 +122,7 @@ def train(
         batch = collector.collect(n_steps)
         values, next_values = batch.values(value)
         advantages = gae(batch.rewards, values, next_values, batch.terminated, batch.truncated, gamma, gae_lambda)
-        states, actions, advantages, targets = batch.rows(advantages, advantages + values)
+        states, actions, advantages, targets, predictions = batch.rows(advantages, advantages + values, values)
         pi_old = policy(states)
         old_log_prob = pi_old.log_prob(actions)
 
@@ -142,6 +143,6 @@ def train(
             kl=float(pi_old.kl(pi).mean()),
             clip_fraction=float((abs(ratio - 1) > epsilon).mean()),
             entropy=float(pi.entropy().mean()),
-            explained_variance=explained_variance(targets, value(states)),
+            explained_variance=explained_variance(targets, predictions),
             gradient_norm=gradient_norm,
         )
