@@ -6,6 +6,7 @@ module before anything that imports NumPy.
 
 import argparse
 import ast
+import functools
 import inspect
 import math
 import os
@@ -28,7 +29,7 @@ import gymnasium as gym
 import numpy as np
 
 from scratchpg import Progress, SoftmaxPolicy, Value, evaluate, load, save
-from scratchpg.checks import check_hyperparameter
+from scratchpg.checks import check_hyperparameters
 from scratchpg.spaces import check_fit, make
 
 DEFAULT_ENV = "CartPole-v1"
@@ -49,9 +50,8 @@ def main(train: Train, settings: Settings, description: str | None, argv: Sequen
     train: a chapter's, of the form train(env, policy, …), train(env, policy, value, …) or train(make_env, policy,
         value, …); it gets what it has a name for.
     settings: {"default": {…}, environment id: {…}, …}, an environment's own over the default ones. `hidden` are the
-        widths of the networks' hidden layers, `n_envs` is the size of the vector environment (without it, a single
-        one) and `wrap` a wrapper to put round every environment; all the rest, `total_steps` among them, are arguments
-        of `train`.
+        widths of the networks' hidden layers and `n_envs` is the size of the vector environment (without it, a single
+        one); all the rest, `total_steps` among them, are arguments of `train`.
     """
     parser = command_line(settings, description)
     args = parser.parse_intermixed_args(argv)
@@ -121,6 +121,26 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def rescaled(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Every observation in [-1, 1]."""
+    return gym.wrappers.RescaleObservation(env, np.float32(-1), np.float32(1))
+
+
+# The observations of MountainCar-v0 differ in size by a factor of 17. A saved policy names its environment and no
+# wrapper, so wrappers go by the environment, whatever the chapter: to train, to evaluate, to compare and to watch.
+WRAPPERS = {"MountainCar-v0": rescaled}
+
+
+def make_env(env_id: str, n_envs: int | None = None, **kwargs: Any) -> Any:
+    """The environment, or a vector of n of them, with its wrapper if it has one."""
+    if env_id not in WRAPPERS:
+        return make(env_id, n_envs, **kwargs)
+    wrap = WRAPPERS[env_id]
+    if n_envs is None:
+        return wrap(make(env_id, **kwargs))
+    return make(env_id, n_envs, vectorization_mode="sync", wrappers=[wrap], **kwargs)
+
+
 def complain(message: str) -> None:
     """One line on stderr."""
     print(message, file=sys.stderr, flush=True)
@@ -137,7 +157,7 @@ class Job:
         checkpoint = load(args.load) if args.load else None
         self.env_id = args.env or (checkpoint and checkpoint.env) or DEFAULT_ENV
         arguments = settings["default"] | settings.get(self.env_id, {}) | dict(args.settings)
-        hidden, n_envs, self.wrap = (arguments.pop(name, None) for name in ("hidden", "n_envs", "wrap"))
+        hidden, n_envs, _ = (arguments.pop(name, None) for name in ("hidden", "n_envs", "wrap"))
         if args.steps is not None or args.smoke:
             arguments["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
 
@@ -149,29 +169,22 @@ class Job:
         if not isinstance(hidden, tuple):
             raise ValueError(f"hidden must be the widths of the hidden layers, such as (64,), not {hidden!r}")
         if n_envs is not None:
-            check_hyperparameter("n_envs", n_envs)
+            check_hyperparameters(n_envs=n_envs)
 
         rng = np.random.default_rng(args.seed)
         self.evaluation_seed = int(rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training
+        self.make = functools.partial(make_env, self.env_id)
         self.env = self.make(n_envs)
         self.networks = {"policy": checkpoint.policy if checkpoint else SoftmaxPolicy.for_env(self.env, hidden, rng)}
         if "value" in parameters:
             self.networks["value"] = (checkpoint and checkpoint.value) or Value.for_env(self.env, hidden, rng)
         check_fit(self.env, **self.networks)
-        place = {"make_env": self.env_id} if "make_env" in parameters else {"env": self.env}
+        place = {"make_env": self.make} if "make_env" in parameters else {"env": self.env}
         self.updates = train(**place, **self.networks, **arguments, rng=rng)
         self.total_steps = arguments["total_steps"]
         self.title = f"{train.__module__.rpartition('.')[2]} on {self.env_id}, seed {args.seed}"
         self.curve: list[tuple[int, float]] = []  # (steps, mean return)
         self.unwritten: set[str] = set()  # files that could not be written
-
-    def make(self, n_envs: int | None = None, **kwargs: Any) -> Any:
-        """The environment, or a vector of n of them, with its wrapper."""
-        if self.wrap is None:
-            return make(self.env_id, n_envs, **kwargs)
-        if n_envs is None:
-            return self.wrap(make(self.env_id, **kwargs))
-        return make(self.env_id, n_envs, vectorization_mode="sync", wrappers=[self.wrap], **kwargs)
 
     def run(self) -> int:
         """Train and all that comes after; returns the exit status."""
@@ -302,6 +315,26 @@ def check_writable(path: Path) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise OSError(f"can't write {path}: {error.strerror}") from error
+
+
+def study(description: str | None, **options: dict[str, Any]) -> argparse.Namespace:
+    """The arguments of a study: --seed, --smoke, --plot FILE, and further options with what `add_argument` takes for
+    them. `figure` is what to draw on: an empty one, or None without --plot or without matplotlib."""
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    for name, option in options.items():
+        add(f"--{name}", **option)
+    add("--seed", metavar="S", type=natural, default=0, help="same seed, same numbers (default: %(default)s)")
+    add("--plot", metavar="FILE", help="write the figure to FILE: .png, .svg, .pdf, … (needs matplotlib)")
+    add("--smoke", action="store_true", help="the whole path in a second or two")
+    args = parser.parse_args()
+    try:
+        if args.plot:
+            check_writable(Path(args.plot))
+        args.figure = new_figure(args.plot) if args.plot else None
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    return args
 
 
 def new_figure(path: str) -> Any:

@@ -4,8 +4,6 @@ An unbiased estimate has an error that falls like 1/√N, for ever; a biased one
 dropping γ^t is drawn beside: it follows the line at first, and then leaves it.
 """
 
-import argparse
-
 import common
 import gymnasium as gym
 import numpy as np
@@ -43,15 +41,9 @@ def errors(estimates, exact, N):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=4096, help="episodes of each task (default: %(default)s)")
-    parser.add_argument("--seed", type=common.natural, default=0)
-    parser.add_argument("--plot", metavar="FILE", help="write the figure to FILE (.png, .svg, .pdf)")
-    parser.add_argument("--smoke", action="store_true", help="a run of a second: 256 episodes")
-    args = parser.parse_args()
-    if args.episodes < 1:
-        parser.error(f"--episodes must be at least 1, not {args.episodes}")
-    figure = common.new_figure(args.plot) if args.plot else None
+    args = common.study(
+        __doc__, episodes=dict(type=common.natural, default=4096, help="episodes of each task (default: %(default)s)")
+    )
     Ns, curves = [1], {}
     while 4 * Ns[-1] <= (256 if args.smoke else args.episodes):
         Ns.append(4 * Ns[-1])
@@ -72,8 +64,8 @@ def main():
         print("error of the mean of N estimates, in units of |∇J|\n       N   with γ^t  1/√N line  without γ^t")
         for N, error, other in zip(Ns, *curves[name], strict=True):
             print(f"{N:8d} {error:10.4f} {curves[name][0][0] / N**0.5:10.4f} {other:12.4f}")
-    if figure:
-        plot(figure, Ns, curves, args.plot)
+    if args.figure:
+        plot(args.figure, Ns, curves, args.plot)
 
 
 def plot(figure, Ns, curves, path):

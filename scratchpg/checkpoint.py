@@ -1,7 +1,14 @@
-"""Saving and loading networks: one small .npz file, written in one piece, never pickled."""
+"""Saving and loading networks: one small .npz file, written in one piece, never pickled.
 
+Its arrays are the parameters, "policy" (θ) and "value" (φ), and "about", a JSON text: the format, the version of
+scratchpg, the environment's id, and the kind, sizes and dtype of each network.
+"""
+
+import glob
 import json
 import os
+import time
+import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +19,9 @@ from .checks import check_finite
 from .policy import SoftmaxPolicy
 from .value import Value
 
-FORMAT = "scratchpg checkpoint 1"
+FORMAT = "scratchpg checkpoint 2"
+KINDS = {"policy": "softmax", "value": "state value"}
+Path = str | os.PathLike[str]
 
 
 @dataclass
@@ -24,49 +33,68 @@ class Checkpoint:
     env: str | None = None
 
 
-def save(
-    path: str | os.PathLike[str], policy: SoftmaxPolicy, value: Value | None = None, *, env: str | None = None
-) -> None:
-    """Write a checkpoint. Whatever happens meanwhile, the file is the old one or the new one, never half of it."""
-    if not isinstance(policy, SoftmaxPolicy) or not isinstance(value, Value | None):
-        raise TypeError(f"save takes a SoftmaxPolicy and, if any, a Value, not {policy!r} and {value!r}")
+def save(path: Path, policy: SoftmaxPolicy, value: Value | None = None, *, env: str | None = None) -> None:
+    """Write a checkpoint. Whatever happens meanwhile, the file is the old one or the new one, never half of it.
+
+    It is written as `path`.PID.tmp, then renamed. What a killed writer leaves of that, a save a minute later removes.
+    ValueError if a parameter is not finite.
+    """
+    from . import __version__  # not at the top: the package imports this module before it has a version
+
+    if not isinstance(policy, SoftmaxPolicy) or not isinstance(value, Value | None) or not isinstance(env, str | None):
+        got = f"{policy!r}, {value!r}, {env!r}"
+        raise TypeError(f"policy, value, env must be a SoftmaxPolicy, a Value or None, an id or None, not {got}")
     networks: dict[str, Any] = {"policy": policy} | ({} if value is None else {"value": value})
-    about = {"format": FORMAT, "env": env, "sizes": {name: network.net.sizes for name, network in networks.items()}}
-    arrays = {name: network.theta for name, network in networks.items()}
-    for name, theta in arrays.items():
-        check_finite(f"the parameters of the {name}", theta)
-    temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+    about = {"format": FORMAT, "version": __version__, "env": env} | {x: _about(x, y) for x, y in networks.items()}
+    path = os.fsdecode(path)
+    temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, about=np.array(json.dumps(about)), **arrays)
+            np.savez(file, about=np.array(json.dumps(about)), **{x: y.theta for x, y in networks.items()})
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        for left in glob.glob(f"{glob.escape(path)}.[0-9]*.tmp"):
+            with suppress(OSError):
+                if left == temporary or os.stat(left).st_mtime < time.time() - 60:
+                    os.unlink(left)
 
 
-def load(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint; ValueError says what is wrong with a file that is corrupt or not one of ours."""
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint; ValueError says what is wrong with a file that is corrupt, of another kind, or not ours.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     save(f"{directory}/cart.npz", SoftmaxPolicy((4, 8, 2), rng=0), env="CartPole-v1")
+    ...     checkpoint = load(f"{directory}/cart.npz")
+    >>> checkpoint.env, checkpoint.policy.net.sizes, checkpoint.value
+    ('CartPole-v1', (4, 8, 2), None)
+    """
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            about: dict[str, Any] = json.loads(file["about"].item())
-            if about["format"] != FORMAT:
-                raise ValueError(f"its format is {about['format']!r}, this version reads {FORMAT!r}")
-            sizes = about["sizes"]
-            policy = SoftmaxPolicy(sizes["policy"], theta=_finite(file, "policy"))
-            value = Value(sizes["value"][:-1], theta=_finite(file, "value")) if "value" in sizes else None
-            return Checkpoint(policy, value, about["env"])
+        with open(path, "rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise ValueError("it is no .npz file, or not the whole of one")
+            stream.seek(0)
+            arrays = dict(np.load(stream, allow_pickle=False))
+        about = json.loads(arrays["about"].item())
+        if about["format"] != FORMAT:
+            raise ValueError(f"its format is {about['format']!r}, of version {about.get('version')}, not {FORMAT!r}")
+        policy = SoftmaxPolicy(about["policy"]["sizes"], theta=arrays["policy"])
+        value = Value(about["value"]["sizes"][:-1], theta=arrays["value"]) if "value" in about else None
+        for name, network in ("policy", policy), ("value", value):
+            if network is not None and about[name] != (found := _about(name, network)):
+                raise ValueError(f"its {name} says it is {about[name]}, but it reads as {found}")
+        return Checkpoint(policy, value, about["env"])
     except FileNotFoundError:
         raise
     except Exception as error:  # a broken file can make zipfile and NumPy raise almost anything
-        reason = "it holds pickled data" if "pickle" in str(error) else error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        reason = "it holds pickled data" if "allow_pickle" in reason else reason
         raise ValueError(f"{os.fspath(path)!r} is not a readable scratchpg checkpoint: {reason}") from error
 
 
-def _finite(file: Any, name: str) -> Any:
-    theta = file[name]
-    if not np.isfinite(theta).all():
-        raise ValueError(f"the parameters of the {name} are not finite")
-    return theta
+def _about(name: str, network: Any) -> dict[str, Any]:
+    """The kind, sizes and dtype of a network, whose parameters must be finite."""
+    check_finite(f"the parameters of the {name}", network.theta)
+    return {"kind": KINDS[name], "sizes": list(network.net.sizes), "dtype": network.theta.dtype.name}

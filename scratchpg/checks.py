@@ -28,30 +28,46 @@ class NonFiniteError(FloatingPointError, ValueError):
     """A NaN or an infinity where a finite number is needed: a run that diverges, or an environment that returns one."""
 
 
-# name: (the type, what it means and which values it takes, the test of a value)
-HYPERPARAMETERS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
-    "total_steps": (Integral, "environment steps to train for, at least 0", lambda x: x >= 0),
-    "n_envs": (Integral, "number of environments, at least 1", lambda x: x >= 1),
-    "n_episodes": (Integral, "episodes per update, at least 1", lambda x: x >= 1),
-    "n_steps": (Integral, "steps of each environment per update, at least 1", lambda x: x >= 1),
-    "batch_size": (Integral, "rows per minibatch, at least 1", lambda x: x >= 1),
-    "n_epochs": (Integral, "passes over each batch, at least 1", lambda x: x >= 1),
-    "episodes": (Integral, "number of episodes, at least 1", lambda x: x >= 1),
-    "pretrain": (Integral, "episodes to fit the baseline on beforehand, at least 0", lambda x: x >= 0),
-    "workers": (Integral, "number of worker processes, at least 1", lambda x: x >= 1),
-    "gamma": (Real, "the discount γ, in [0, 1]", lambda x: 0 <= x <= 1),
-    "gae_lambda": (Real, "λ of GAE, in [0, 1]", lambda x: 0 <= x <= 1),
-    "learning_rate": (Real, "the step size of the policy, finite and > 0", lambda x: 0 < x < math.inf),
-    "value_learning_rate": (Real, "the step size of the value, finite and > 0", lambda x: 0 < x < math.inf),
-    "clip_range": (Real, "ε of the clip, finite and > 0", lambda x: 0 < x < math.inf),
-    "ent_coef": (Real, "the weight β of the entropy bonus, finite and at least 0", lambda x: 0 <= x < math.inf),
-    "alpha": (Real, "the decay of RMSProp's average, in [0, 1)", lambda x: 0 <= x < 1),
-    "beta": (Real, "a decay of Adam's averages, in [0, 1)", lambda x: 0 <= x < 1),
-    "eps": (Real, "the ε of an optimiser, finite and > 0", lambda x: 0 < x < math.inf),
-    "max_grad_norm": (Real, "the longest gradient to pass unclipped, > 0 (inf: never clip)", lambda x: x > 0),
-    "method": (str, '"td" or "mc"', lambda x: x in ("td", "mc")),
-    "start_method": (str, "a start method of this platform", lambda x: x in multiprocessing.get_all_start_methods()),
-    "target_kl": (Real, "the KL at which the epochs stop, > 0", lambda x: x > 0),
+# The values there are: a type, how a message calls them, the test of one.
+NATURAL = Integral, "an integer of at least 0", lambda x: x >= 0
+COUNT = Integral, "an integer of at least 1", lambda x: x >= 1
+SHARE = Real, "a number in [0, 1]", lambda x: 0 <= x <= 1
+DECAY = Real, "a number in [0, 1)", lambda x: 0 <= x < 1
+POSITIVE = Real, "a finite number > 0", lambda x: 0 < x < math.inf
+
+HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
+    "total_steps": ("environment steps to train for", *NATURAL),
+    "n_envs": ("environments side by side", *COUNT),
+    "n_episodes": ("episodes per update", *COUNT),
+    "n_steps": ("steps of each environment per update", *COUNT),
+    "batch_size": ("rows per minibatch", *COUNT),
+    "n_epochs": ("passes over each batch", *COUNT),
+    "episodes": ("the number of episodes", *COUNT),
+    "pretrain": ("episodes to fit the baseline on beforehand", *NATURAL),
+    "workers": ("worker processes", *COUNT),
+    "gamma": ("the discount γ", *SHARE),
+    "gae_lambda": ("λ of GAE", *SHARE),
+    "learning_rate": ("the step size of the policy", *POSITIVE),
+    "value_learning_rate": ("the step size of the value", *POSITIVE),
+    "clip_range": ("ε of the clip", *POSITIVE),
+    "ent_coef": ("the weight β of the entropy bonus", Real, "a finite number ≥ 0", lambda x: 0 <= x < math.inf),
+    "alpha": ("the decay of RMSProp's average", *DECAY),
+    "beta": ("a decay of Adam's averages", *DECAY),
+    "eps": ("the ε of an optimiser", *POSITIVE),
+    "max_grad_norm": (
+        "the longest gradient to pass unclipped",
+        Real,
+        "a number > 0 (inf: never clip)",
+        lambda x: x > 0,
+    ),
+    "method": ("how the critic learns", str, '"td" or "mc"', lambda x: x in ("td", "mc")),
+    "start_method": (
+        "how worker processes begin",
+        str,
+        f"one of {', '.join(multiprocessing.get_all_start_methods())}",
+        lambda x: x in multiprocessing.get_all_start_methods(),
+    ),
+    "target_kl": ("the KL at which the epochs stop", *POSITIVE),
 }
 
 
@@ -102,14 +118,14 @@ def _is(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
 
 
-def check_hyperparameter(name: str, value: Any) -> None:
-    """Raise TypeError or ValueError unless the table above admits the value."""
-    kind, meaning, admits = HYPERPARAMETERS[name]
-    if not _is(value, kind):
-        noun = {Integral: "an integer", Real: "a number", str: "a string"}[kind]
-        raise TypeError(f"{name} ({meaning}) must be {noun}, not {value!r}")
-    if not admits(value):
-        raise ValueError(f"{name} must be {meaning}, not {value!r}")
+def check_hyperparameters(**values: Any) -> None:
+    """Raise TypeError or ValueError unless the table above admits each value."""
+    for name, value in values.items():
+        meaning, kind, expected, admits = HYPERPARAMETERS[name]
+        if not _is(value, kind):
+            raise TypeError(f"{name} ({meaning}) must be {expected}, not {value!r}")
+        if not admits(value):
+            raise ValueError(f"{name} ({meaning}) must be {expected}, not {value!r}")
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
@@ -129,11 +145,11 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
             if name not in HYPERPARAMETERS or (value is None and NoneType in get_args(annotation)):
                 continue
             if annotation == Schedule and isinstance(value, tuple) and len(value) == 2:
-                check_hyperparameter(name, value[0])
+                check_hyperparameters(**{name: value[0]})
                 if value[1] != 0:
-                    check_hyperparameter(name, value[1])
+                    check_hyperparameters(**{name: value[1]})
             else:
-                check_hyperparameter(name, value)
+                check_hyperparameters(**{name: value})
         return function(*args, **kwargs)
 
     return call

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from .checks import Array, Scalar, check_finite, check_hyperparameter
+from .checks import Array, Scalar, check_finite, check_hyperparameters
 from .policy import SoftmaxPolicy
 from .returns import discounted
 from .rollout import Batch
@@ -163,7 +163,7 @@ class FiniteMDP(gym.Env[Any, Any]):
 
     def expected_targets(self, values: Array, gamma: float) -> Array:
         """E[r_t + γ V(s_{t+1}) | s_t=s, a_t=a], (S, A): the TD target (3.6) in expectation, for any V (S,)."""
-        check_hyperparameter("gamma", gamma)
+        check_hyperparameters(gamma=gamma)
         if np.shape(values) != self.start.shape:
             raise ValueError(f"values must have shape {self.start.shape}, one per state, not {np.shape(values)}")
         return self.expected_reward + gamma * (self.transition @ np.where(self.terminal, 0, values))

@@ -119,6 +119,21 @@ class MLP:
         return np.concatenate(gradients[::-1])  # … d_W_l, d_b_l …, in the order of θ
 
 
+class Approximator:
+    """What a policy and a value have in common: a network, whose parameters are theirs."""
+
+    net: MLP
+
+    @property
+    def theta(self) -> Array:
+        """θ (P,), the parameters; write into it, it can't be replaced."""
+        return self.net.theta
+
+    @theta.setter
+    def theta(self, value: Array) -> None:
+        self.net.theta = value
+
+
 def _tanh(h: Array) -> None:
     """h ← tanh h. From some thousand numbers on 2 / (1 + exp(-2h)) - 1 is faster by half, NumPy's exp being quicker."""
     if h.size <= 4096 or h.dtype.kind == "c":

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from .checks import Array, NonFiniteError, check_hyperparameter, describe
+from .checks import Array, NonFiniteError, check_hyperparameters, describe
 
 
 class SGD:
@@ -27,13 +27,15 @@ class SGD:
     def __init__(self, theta: Array, learning_rate: float, *, max_grad_norm: float = math.inf) -> None:
         if not isinstance(theta, np.ndarray) or theta.ndim != 1 or theta.dtype.kind != "f":
             raise TypeError(f"theta must be a flat array of floats, not {describe(theta)}")
-        check_hyperparameter("learning_rate", learning_rate)
-        check_hyperparameter("max_grad_norm", max_grad_norm)
+        check_hyperparameters(learning_rate=learning_rate, max_grad_norm=max_grad_norm)
         self.theta, self.learning_rate, self.max_grad_norm = theta, learning_rate, max_grad_norm
         self.scratch = np.empty_like(theta)
 
     def step(self, gradient: Array) -> float:
-        """Descend along a gradient (P,), which is left as it is; returns its norm before clipping."""
+        """Descend along a gradient (P,), which is left as it is; returns its norm before clipping.
+
+        NonFiniteError if that norm or the step is not finite; θ is then as it was.
+        """
         if np.shape(gradient) != self.theta.shape:
             raise ValueError(f"the gradient must have the shape {self.theta.shape} of theta, not {describe(gradient)}")
         norm = math.sqrt(gradient @ gradient)
@@ -72,8 +74,7 @@ class RMSProp(SGD):
         max_grad_norm: float = math.inf,
     ) -> None:
         super().__init__(theta, learning_rate, max_grad_norm=max_grad_norm)
-        check_hyperparameter("alpha", alpha)
-        check_hyperparameter("eps", eps)
+        check_hyperparameters(alpha=alpha, eps=eps)
         self.alpha, self.eps = alpha, eps
         self.square_avg = np.zeros_like(theta) if square_avg is None else square_avg
 
@@ -105,8 +106,7 @@ class Adam(SGD):
     ) -> None:
         super().__init__(theta, learning_rate, max_grad_norm=max_grad_norm)
         for beta in betas:
-            check_hyperparameter("beta", beta)
-        check_hyperparameter("eps", eps)
+            check_hyperparameters(beta=beta, eps=eps)
         self.betas, self.eps, self.t = betas, eps, 0
         self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from . import spaces
 from .checks import Array, Rng
-from .mlp import MLP
+from .mlp import MLP, Approximator
 from .softmax import Softmax
 
 
-class SoftmaxPolicy:
+class SoftmaxPolicy(Approximator):
     """π_θ(·|s) = softmax(net_θ(s)), for a discrete action space.
 
     sizes: (observation, *hidden, n_actions). The last layer starts 100 times smaller than the others, so that the
@@ -31,17 +31,8 @@ class SoftmaxPolicy:
     def for_env(
         cls, env: spaces.AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, *, dtype: Any = np.float32
     ) -> "SoftmaxPolicy":
-        """A policy that fits the environment's (flattened) observations and its Discrete actions."""
+        """A policy that fits the environment's (flattened) observations and its Discrete actions, else ValueError."""
         return cls((spaces.observation_size(env), *hidden, spaces.n_actions(env)), rng, dtype=dtype)
-
-    @property
-    def theta(self) -> Array:
-        """θ (P,), the parameters; write into it, it can't be replaced."""
-        return self.net.theta
-
-    @theta.setter
-    def theta(self, value: Array) -> None:
-        self.net.theta = value
 
     def __call__(self, states: Array) -> Softmax:
         """π_θ(·|s) for each row of states (B, observation)."""

@@ -9,11 +9,13 @@ One convention, here and everywhere. Arrays are (T,) for one episode after anoth
     ended                      terminated | truncated: what comes at t+1 belongs to another episode
 
 A row t with both flags counts as terminated. Past the last row nothing is known: what comes later is in next_values.
+The reward after a_t is r_t here, as in the GAE paper; Sutton and Barto call it R_{t+1}. All results have the shape of
+rewards; arrays of different shapes, or γ, λ, n out of range, raise ValueError.
 """
 
 import numpy as np
 
-from .checks import Array, check_hyperparameter
+from .checks import Array, check_hyperparameters
 
 
 def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Array:
@@ -22,7 +24,7 @@ def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Arra
     >>> discounted([1, 2, 4], 0.5)
     array([3., 4., 4.])
     """
-    check_hyperparameter("gamma", gamma)
+    check_hyperparameters(gamma=gamma)
     (G,) = _floats(rewards=rewards)
     ended = np.zeros(G.shape, bool) if ended is None else _flags(G.shape, ended=ended)[0]
     return _accumulate(G, gamma * ~ended)
@@ -34,14 +36,18 @@ def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: flo
     >>> td_targets([1.0, 1.0], [10.0, 10.0], [False, True], 0.5)
     array([6., 1.])
     """
-    check_hyperparameter("gamma", gamma)
+    check_hyperparameters(gamma=gamma)
     r, next_v = _floats(rewards=rewards, next_values=next_values)
     (terminated,) = _flags(r.shape, terminated=terminated)
     return r + gamma * np.where(terminated, 0, next_v)
 
 
 def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
-    """(3.7), (4.1)  δ_t = r_t + γ V(s_{t+1}) - V(s_t)."""
+    """(3.7), (4.1)  δ_t = r_t + γ V(s_{t+1}) - V(s_t).
+
+    >>> td_errors([1.0, 1.0], [4.0, 8.0], [8.0, 0.0], [False, True], 0.5)
+    array([ 1., -7.])
+    """
     targets = td_targets(rewards, next_values, terminated, gamma)
     if np.shape(values) != targets.shape:
         raise ValueError(f"values must have the shape {targets.shape} of rewards, not {np.shape(values)}")
@@ -55,7 +61,7 @@ def n_step(
 
     Where the episode ends, or the rows do, after fewer than n steps, the sum stops there.
     """
-    check_hyperparameter("n_steps", n)
+    check_hyperparameters(n_steps=n)
     delta = td_errors(rewards, values, next_values, terminated, gamma)
     decay = gamma * ~np.logical_or(*_flags(delta.shape, terminated=terminated, truncated=truncated))
     advantages = delta.copy()
@@ -81,7 +87,7 @@ def gae(
     >>> gae([1.0, 1.0], [5.0, 5.0], [5.0, 5.0], [False, True], [False, False], gamma=1.0, gae_lambda=0.5)
     array([-1., -4.])
     """
-    check_hyperparameter("gae_lambda", gae_lambda)
+    check_hyperparameters(gae_lambda=gae_lambda)
     delta = td_errors(rewards, values, next_values, terminated, gamma)
     ended = np.logical_or(*_flags(delta.shape, terminated=terminated, truncated=truncated))
     return _accumulate(delta, gamma * gae_lambda * ~ended)

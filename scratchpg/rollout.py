@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .checks import Array, Rng, check_finite
-from .spaces import AnyEnv, Face, check_fit
+from .spaces import AnyEnv, check_fit, face_of
 from .training import Progress
 
 
@@ -64,7 +64,7 @@ class Collector:
 
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
         check_fit(env, policy=policy)
-        self.face, self.policy, self.greedy = Face(env), policy, greedy
+        self.face, self.policy, self.greedy = face_of(env), policy, greedy
         self.rng = np.random.default_rng(rng)
         self.steps, self.episodes = 0, 0
         self.returns: deque[float] = deque(maxlen=100)
@@ -118,7 +118,9 @@ class Collector:
         terminated, truncated = np.zeros((2, T, N), bool)
         states = np.empty((T + 1, N, self.face.size), self.policy.theta.dtype)
         states[0] = self.state
-        return Batch(states, np.empty((T, N), np.int64), np.empty((T, N)), terminated, truncated, np.ones((T, N), bool), [])
+        return Batch(
+            states, np.empty((T, N), np.int64), np.empty((T, N)), terminated, truncated, np.ones((T, N), bool), []
+        )
 
     def _step(self, batch: Batch, t: int) -> None:
         """Act in states[t] and write row t."""
@@ -137,7 +139,7 @@ class Collector:
             self.resets = ended[-1]
         if beyond is not None:
             batch.valid &= ~beyond
-        self.state, experienced = batch.states[-1], np.count_nonzero(batch.valid)
+        self.state, experienced = batch.states[-1], int(np.count_nonzero(batch.valid))
         if experienced < batch.valid.size:
             invalid = ~batch.valid
             batch.rewards[invalid], batch.terminated[invalid], batch.truncated[invalid] = 0, False, False

@@ -17,6 +17,7 @@ class Softmax:
     """B distributions over A actions.
 
     `cache` is what the network that made the logits needs to differentiate them (see `SoftmaxPolicy.backward`).
+    Actions are integers (B,) in 0 … A-1, else ValueError.
 
     >>> pi = Softmax(np.log([[0.5, 0.25, 0.25]]))
     >>> pi.probabilities, pi.entropy()

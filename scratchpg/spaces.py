@@ -75,14 +75,19 @@ def check_fit(env: AnyEnv, **networks: Any) -> None:
                 f"the {name} has {sizes[0]} inputs and {sizes[-1]} outputs (sizes {sizes}),"
                 f" but the environment needs {expected[0]} and {expected[1]}"
             )
-    Face(env)  # refuses an autoreset mode that it can't make sense of
+    face_of(env)  # refuses an autoreset mode that it can't make sense of
+
+
+def face_of(env: AnyEnv) -> "Face":
+    """The face of a single environment or a vector of them."""
+    return VectorFace(env) if isinstance(env, VectorEnv) else Face(env)
 
 
 class Face:
-    """The common face of a single and a vector environment (see above). `n` rows; `same_step`: no reset rows."""
+    """The common face of a single and a vector environment (see above), here of a single one: n = 1 row.
 
-    def __new__(cls, env: AnyEnv) -> "Face":
-        return super().__new__(VectorFace if isinstance(env, VectorEnv) else SingleFace)
+    After an ended episode the next step resets it. `same_step`: there are no reset rows.
+    """
 
     def __init__(self, env: AnyEnv) -> None:
         self.env: Any = env
@@ -94,12 +99,20 @@ class Face:
 
     def reset(self, seed: int | None = None) -> Array:
         """The first observations (n, size). Seed once; without a seed the environment's own generator goes on."""
-        raise NotImplementedError
+        self.ended = False
+        return self._flatten(self.env.reset(seed=seed)[0])
 
     def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Array]]]:
         """Observations, rewards, terminated, truncated, each of n rows (or one value for all of one row), and the
         true last observation of each row that SAME_STEP has already reset: (row, observation)."""
-        raise NotImplementedError
+        if self.ended:
+            return self.reset(), 0.0, False, False, []
+        observation, reward, terminated, truncated, _ = self.env.step(int(actions[0]) + self.first_action)
+        self.ended = terminated or truncated
+        return self._flatten(observation), reward, terminated, truncated, []
+
+    def _flatten(self, observation: Any) -> Array:
+        return self._checked(observation if self.flat else flatten(self.observation_space, observation))
 
     def _checked(self, observations: Any) -> Array:
         """Flat observations of the right shape: NumPy would spread one that is too small over the row in silence."""
@@ -109,25 +122,6 @@ class Face:
                 f"an observation of {self.observation_space} must flatten to {self.shape}, not {observations.shape}"
             )
         return observations
-
-
-class SingleFace(Face):
-    """One environment: after an ended episode the next step resets it."""
-
-    def reset(self, seed: int | None = None) -> Array:
-        self.ended = False
-        observation, _ = self.env.reset(seed=seed)
-        return self._flatten(observation)
-
-    def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Array]]]:
-        if self.ended:
-            return self.reset(), 0.0, False, False, []
-        observation, reward, terminated, truncated, _ = self.env.step(int(actions[0]) + self.first_action)
-        self.ended = terminated or truncated
-        return self._flatten(observation), reward, terminated, truncated, []
-
-    def _flatten(self, observation: Any) -> Array:
-        return self._checked(observation if self.flat else flatten(self.observation_space, observation))
 
 
 class VectorFace(Face):
@@ -141,9 +135,6 @@ class VectorFace(Face):
             raise ValueError(f"a vector environment must have autoreset mode NEXT_STEP or SAME_STEP, not {mode}")
         self.same_step = mode is AutoresetMode.SAME_STEP
         self.shape, self.dtype = (self.n, self.size), env.action_space.dtype
-
-    def reset(self, seed: int | None = None) -> Array:
-        return self._flatten(self.env.reset(seed=seed)[0])
 
     def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Array]]]:
         if self.first_action:

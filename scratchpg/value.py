@@ -7,10 +7,10 @@ import numpy as np
 
 from . import spaces
 from .checks import Array, Rng, check_finite
-from .mlp import MLP
+from .mlp import MLP, Approximator
 
 
-class Value:
+class Value(Approximator):
     """V_φ(s) = net_φ(s). sizes: (observation, *hidden), to which the single output is added.
 
     >>> value = Value((4, 16), rng=0)
@@ -30,15 +30,6 @@ class Value:
         """A value that fits the environment's (flattened) observations."""
         return cls((spaces.observation_size(env), *hidden), rng, dtype=dtype)
 
-    @property
-    def theta(self) -> Array:
-        """φ (P,), the parameters; write into it, it can't be replaced."""
-        return self.net.theta
-
-    @theta.setter
-    def theta(self, value: Array) -> None:
-        self.net.theta = value
-
     def __call__(self, states: Array) -> Array:
         """V_φ(s) of every state: (B,) for (B, observation), (T, N) for (T, N, observation)."""
         states = np.asarray(states)
@@ -51,7 +42,11 @@ class Value:
     def mse_gradient(self, states: Array, targets: Array) -> Array:
         """(2.3)  ∇_φ L_V = -2 mean_t (G_t - V_φ(s_t)) ∇V_φ(s_t), flat (P,).
 
-        The factor 2 is kept: half of this is what texts with L_V = ½ mean(…)² print.
+        The factor 2 is kept: half of this is what texts with L_V = ½ mean(…)² print. ValueError for targets of another
+        shape, or not finite.
+
+        >>> Value((1,), theta=np.zeros(2)).mse_gradient(np.ones((1, 1)), np.array([3.0]))  # -2 (3 - 0), for W and b
+        array([-6., -6.])
         """
         targets = self._targets(states, targets)
         y, cache = self.net.forward(states)

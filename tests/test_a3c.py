@@ -113,7 +113,7 @@ def test_eq_5_1_two_workers_by_hand():
         phi=value.theta.copy(),
         theta_average=zeros[0].copy(),
         phi_average=zeros[1].copy(),
-        slots=np.zeros((2, 102)),
+        slots=np.zeros((2, 4)),
         stop=np.zeros(1),
     )
     settings = (ENDLESS, 5, *(SETTINGS | {"max_grad_norm": np.inf}).values())
@@ -252,7 +252,7 @@ def test_a_worker_may_be_stopped_at_any_instant():
         phi=value.theta,
         theta_average=np.zeros_like(policy.theta),
         phi_average=np.zeros_like(value.theta),
-        slots=np.zeros((3, 102)),
+        slots=np.zeros((3, 4)),
         stop=np.zeros(1),
     )
     rng = np.random.default_rng(0)

@@ -4,14 +4,23 @@ import io
 import json
 import os
 import pickle
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import same_bits
 
+import scratchpg
 from scratchpg import SoftmaxPolicy, Value, load, save
+from scratchpg.checkpoint import FORMAT
 
-ABOUT = {"format": "scratchpg checkpoint 1", "env": None, "sizes": {"policy": [3, 2]}}
+POLICY = {"kind": "softmax", "sizes": [3, 2], "dtype": "float32"}
+VALUE = {"kind": "state value", "sizes": [3, 1], "dtype": "float32"}
+ABOUT = {"format": FORMAT, "version": "0.1.0", "env": None, "policy": POLICY}
 
 
 def networks(dtype=np.float32):
@@ -63,36 +72,57 @@ def test_a_file_that_is_not_there_is_not_found(tmp_path):
         save(tmp_path / "nowhere" / "x.npz", networks()[0])
 
 
-GOOD = np.zeros(8, np.float32)  # the parameters of sizes (3, 2)
-BAD_FILES = {
-    "empty": b"",
-    "junk": b"\x00\x01 no checkpoint" * 100,
-    "text": b"hello",
-    "one array": written(np.save, np.zeros(3)),
-    "someone else's arrays": written(np.savez, weights=np.zeros(3)),
-    "about is no text": written(np.savez, about=np.zeros(3), policy=GOOD),
-    "about is no JSON": npz("{", policy=GOOD),
-    "about is a list": npz(about=[1, 2], policy=GOOD),
-    "about is a number": npz(about=1, policy=GOOD),
-    "a later format": npz(ABOUT | {"format": "scratchpg checkpoint 2"}, policy=GOOD),
-    "no parameters": npz(),
-    "no sizes": npz({"format": ABOUT["format"], "env": None}, policy=GOOD),
-    "no policy": npz(ABOUT | {"sizes": {"value": [3, 1]}}, value=np.zeros(4)),
-    "too few parameters": npz(policy=GOOD[:-1]),
-    "too many parameters": npz(policy=np.zeros(9)),
-    "parameters not flat": npz(policy=GOOD.reshape(2, 4)),
-    "integer parameters": npz(policy=np.zeros(8, int)),
-    "text parameters": npz(policy=np.full(8, "x")),
-    "NaN": npz(policy=np.full(8, np.nan)),
-    "infinity": npz(policy=np.where(np.arange(8) == 7, np.inf, 0)),
-    "value missing": npz(ABOUT | {"sizes": {"policy": [3, 2], "value": [3, 1]}}, policy=GOOD),
-    "NaN in the value": npz(
-        ABOUT | {"sizes": {"policy": [3, 2], "value": [3, 1]}}, policy=GOOD, value=np.full(4, np.nan)
+GOOD, GOOD_VALUE = np.zeros(8, np.float32), np.zeros(4, np.float32)  # the parameters of sizes (3, 2) and (3, 1)
+
+
+def said(array, **changes):
+    """A file that holds this array as its policy, and says something else of it than it should."""
+    return npz(ABOUT | {"policy": POLICY | changes}, policy=array)
+
+
+def with_value(array, **changes):
+    """A good policy, and this array as the value."""
+    return npz(ABOUT | {"value": VALUE | changes}, policy=GOOD, value=array)
+
+
+NO_NPZ = "it is no .npz file, or not the whole of one"
+BAD_FILES = {  # each with what the message says of it
+    "empty": (b"", NO_NPZ),
+    "junk": (b"\x00\x01 no checkpoint" * 100, NO_NPZ),
+    "text": (b"hello", NO_NPZ),
+    "one array": (written(np.save, np.zeros(3)), NO_NPZ),
+    "a pickle": (pickle.dumps(GOOD), NO_NPZ),
+    "half of one": (npz(policy=GOOD)[:300], NO_NPZ),
+    "someone else's arrays": (written(np.savez, weights=np.zeros(3)), "it has no 'about'"),
+    "about is no text": (written(np.savez, about=np.zeros(3), policy=GOOD), "array of size 1"),
+    "about is no JSON": (npz("{", policy=GOOD), "line 1 column 2"),
+    "about is a list": (npz(about=[1, 2], policy=GOOD), "list"),
+    "about is a number": (npz(about=1, policy=GOOD), "int"),
+    "a later format": (
+        npz(ABOUT | {"format": "scratchpg checkpoint 3", "version": "9.0"}, policy=GOOD),
+        "its format is 'scratchpg checkpoint 3', of version 9.0, not 'scratchpg checkpoint 2'",
     ),
-    "sizes are no integers": npz(ABOUT | {"sizes": {"policy": [3.0, 2.0]}}, policy=GOOD),
-    "sizes are no list": npz(ABOUT | {"sizes": {"policy": None}}, policy=GOOD),
-    "one size": npz(ABOUT | {"sizes": {"policy": [3]}}, policy=GOOD),
-    "negative size": npz(ABOUT | {"sizes": {"policy": [3, -2]}}, policy=GOOD),
+    "no format": (npz({"policy": POLICY}, policy=GOOD), "it has no 'format'"),
+    "no parameters": (npz(), "it has no 'policy'"),
+    "no policy": (npz({"format": FORMAT, "env": None, "value": VALUE}, value=GOOD_VALUE), "it has no 'policy'"),
+    "no sizes": (npz(ABOUT | {"policy": {"kind": "softmax"}}, policy=GOOD), "it has no 'sizes'"),
+    "no value": (npz(ABOUT | {"value": VALUE}, policy=GOOD), "it has no 'value'"),
+    "another kind": (said(GOOD, kind="gaussian"), "its policy says it is {'kind': 'gaussian', "),
+    "another kind of value": (with_value(GOOD_VALUE, kind="action value"), "its value says it is {'kind': 'action"),
+    "another dtype": (said(GOOD.astype(float)), "'dtype': 'float32'}, but it reads as {'kind': 'softmax', "),
+    "too few parameters": (npz(policy=GOOD[:-1]), "shape (8,) for sizes (3, 2), not an array float32 (7,)"),
+    "too many parameters": (npz(policy=np.zeros(9)), "shape (8,) for sizes (3, 2), not an array float64 (9,)"),
+    "parameters not flat": (npz(policy=GOOD.reshape(2, 4)), "not an array float32 (2, 4)"),
+    "integer parameters": (npz(policy=np.zeros(8, int)), "must be a flat floating-point array"),
+    "text parameters": (npz(policy=np.full(8, "x")), "must be a flat floating-point array"),
+    "NaN": (npz(policy=np.full(8, np.nan, np.float32)), "the parameters of the policy must be finite"),
+    "infinity": (npz(policy=np.where(np.arange(8) == 7, np.inf, GOOD)), "parameters of the policy[7] is inf"),
+    "NaN in the value": (with_value(GOOD_VALUE * np.nan), "the parameters of the value must be finite"),
+    "a value of two outputs": (with_value(GOOD_VALUE, sizes=[3, 2]), "'sizes': [3, 2]"),
+    "sizes are no integers": (said(GOOD, sizes=[3.0, 2.0]), "integers of at least 1, not [3.0, 2.0]"),
+    "sizes are no list": (said(GOOD, sizes=None), "NoneType"),
+    "one size": (said(GOOD, sizes=[3]), "integers of at least 1, not [3]"),
+    "negative size": (said(GOOD, sizes=[3, -2]), "integers of at least 1, not [3, -2]"),
 }
 
 
@@ -102,10 +132,28 @@ def test_the_good_one_beside_the_bad_ones(tmp_path):
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_files_are_refused_by_name(tmp_path, name):
-    (tmp_path / "some.npz").write_bytes(BAD_FILES[name])
-    with pytest.raises(ValueError, match=r"some\.npz' is not a readable scratchpg checkpoint: .+"):
+def test_bad_files_are_refused_by_name_and_reason(tmp_path, name):
+    content, reason = BAD_FILES[name]
+    (tmp_path / "some.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"some\.npz' is not a readable scratchpg checkpoint: .+") as refusal:
         load(tmp_path / "some.npz")
+    assert reason in str(refusal.value)
+
+
+def test_what_a_file_says_of_itself(tmp_path):
+    policy, value = networks(np.float64)
+    save(tmp_path / "x.npz", policy, value, env="CartPole-v1")
+    with np.load(tmp_path / "x.npz") as file:
+        assert sorted(file) == ["about", "policy", "value"]
+        assert json.loads(file["about"].item()) == {
+            "format": FORMAT,
+            "version": scratchpg.__version__,
+            "env": "CartPole-v1",
+            "policy": {"kind": "softmax", "sizes": [3, 4, 2], "dtype": "float64"},
+            "value": {"kind": "state value", "sizes": [3, 5, 1], "dtype": "float64"},
+        }
+    parameters = policy.theta.nbytes + value.theta.nbytes
+    assert (tmp_path / "x.npz").stat().st_size < parameters + 2_000  # and not much beside the parameters
 
 
 def test_a_directory_is_refused(tmp_path):
@@ -148,8 +196,8 @@ def test_a_pickled_payload_is_refused_unopened(tmp_path, field):
     arrays = {"about": np.array(json.dumps(ABOUT)), "policy": GOOD} | {field: trap}
     np.savez(tmp_path / "x.npz", **arrays)
     (tmp_path / "bare.npz").write_bytes(pickle.dumps(trap[0]))
-    for name in ("x.npz", "bare.npz"):
-        with pytest.raises(ValueError, match="not a readable scratchpg checkpoint"):
+    for name, reason in ("x.npz", "it holds pickled data"), ("bare.npz", "it is no .npz file"):
+        with pytest.raises(ValueError, match=f"not a readable scratchpg checkpoint: {reason}"):
             load(tmp_path / name)
     assert not (tmp_path / "sprung").exists()
     with np.load(tmp_path / "x.npz", allow_pickle=True) as file:
@@ -187,3 +235,51 @@ def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
     save(tmp_path / "x.npz", networks()[0])
     (tmp_path / "other").write_bytes(b"")
     assert (tmp_path / "x.npz").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+KILLER = """
+import itertools, os, random, signal, sys, time
+from scratchpg import SoftmaxPolicy, Value, load, save
+
+policy, value = SoftmaxPolicy((40, 64, 4), rng=0), Value((40, 64), rng=0)
+policy.theta[:] = value.theta[:] = 1
+save(sys.argv[1], policy, value)
+random.seed(0)
+for _ in range(60):
+    writer = os.fork()
+    if not writer:
+        for number in itertools.cycle([1, 2]):
+            policy.theta[:] = value.theta[:] = number
+            save(sys.argv[1], policy, value)
+    time.sleep(random.uniform(0, 0.02))
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    found = load(sys.argv[1])
+    print(*{*found.policy.theta, *found.value.theta})
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the writers")
+def test_a_writer_killed_at_any_instant_leaves_the_old_file_or_the_new_one(tmp_path):
+    """60 processes that save a network of 1s and one of 2s by turns, each killed after up to 20 ms of that."""
+    result = subprocess.run(
+        [sys.executable, "-c", KILLER, tmp_path / "x.npz"],
+        env=os.environ | {"PYTHONPATH": str(Path(scratchpg.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    found = result.stdout.split("\n")[:-1]
+    assert len(found) == 60 and {*found} == {"1.0", "2.0"}, result.stderr  # never two numbers in one file
+    left = [name for name in os.listdir(tmp_path) if name != "x.npz"]
+    assert len(left) > 10 and all(re.fullmatch(r"x\.npz\.\d+\.tmp", name) for name in left)  # killed while they wrote
+
+
+def test_the_next_save_removes_what_killed_writers_left(tmp_path):
+    save(tmp_path / "x.npz", networks()[0])
+    kept = ["x.npz", "x.npz.1.tmp", "x.npz.tmp", "xxnpz.2.tmp", "y.npz.3.tmp"]
+    for name in [*kept[1:], "x.npz.4.tmp"]:
+        (tmp_path / name).write_bytes(b"half a file")
+        long_ago = time.time() - (30 if name == "x.npz.1.tmp" else 90)  # 1 may be saving at this moment
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    save(tmp_path / "x.npz", networks()[0])
+    assert sorted(os.listdir(tmp_path)) == kept

@@ -1,1 +1,10 @@
-"""The chapters, in reading order: reinforce, baseline, actor_critic, a2c, a3c, ppo."""
+"""The chapters, in reading order: reinforce, baseline, actor_critic, a2c, a3c, ppo. Each has three functions:
+
+loss(policy, …)       the surrogate L(θ), a number; only its gradient means something
+gradient(policy, …)   ∇L, flat in θ (P,), to descend along
+train(env, policy, …) a generator of `Progress`, one per update, that trains the networks in place; `seed` or `rng` is
+                      its one source of randomness, so the same seed gives the same bits
+
+ValueError or TypeError tells what is wrong with an argument, at the call. A run that diverges ends in a
+FloatingPointError with the step and the quantity, and leaves the networks at their last finite parameters.
+"""

@@ -8,15 +8,16 @@ one step ahead, n steps, or blends all horizons:
     (4.3)  A_t = Σ_k (γλ)^k δ_{t+k}                                                   in between
     (4.4)  L(θ) = -mean_t [ log π_θ(a_t|s_t) A_t + β H(π_θ(·|s_t)) ]
 
-A_t > 0 makes the action more probable, A_t < 0 less. The entropy bonus β keeps the policy from being certain too soon.
+(7.4) A_t > 0 makes the action more probable, A_t < 0 less. The bonus β keeps the policy from being certain too soon.
 
 Use it as the plain workhorse: steady, fast, with little to tune. Each batch serves one step only, so it needs more
-experience than PPO; one slow environment holds up all the others, which A3C mends.
+experience than PPO; one slow environment holds up all the others, which A3C mends. Its loss wanders about 0, whether
+the policy gets better or worse.
 """
 
 from collections.abc import Iterator
 
-from ..checks import Array, Rng, Scalar, check_hyperparameter, check_rows
+from ..checks import Array, Rng, Scalar, check_hyperparameters, check_rows
 from ..optim import RMSProp
 from ..policy import SoftmaxPolicy
 from ..returns import gae, normalized
@@ -31,7 +32,7 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array
 
     A surrogate: only its gradient means something. states (B, observation), actions (B,), advantages (B,).
     """
-    check_hyperparameter("ent_coef", ent_coef)
+    check_hyperparameters(ent_coef=ent_coef)
     states, actions, advantages = check_rows(states, actions, advantages=advantages)
     pi = policy(states)
     return -(advantages * pi.log_prob(actions) + ent_coef * pi.entropy()).mean()
@@ -41,7 +42,7 @@ def gradient(
     policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0
 ) -> Array:
     """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]."""
-    check_hyperparameter("ent_coef", ent_coef)
+    check_hyperparameters(ent_coef=ent_coef)
     states, actions, advantages = check_rows(states, actions, advantages=advantages)
     pi = policy(states)
     d_logits = -advantages[:, None] * pi.d_log_prob(actions)

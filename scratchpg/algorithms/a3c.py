@@ -11,7 +11,7 @@ writing it, a step may get lost, and g is used a little later than the θ' it wa
 averages of RMSProp are shared in the same way. Any worker may be stopped, at any instant, and the others go on.
 
 Use it where the environment is slow: its waiting is then done N times at once. Where it is fast, A2C with a vector of
-environments is simpler, and can be repeated bit for bit, as A3C with more than one worker can't.
+environments is simpler, and can be repeated bit for bit, as A3C with more than one worker can't. Its loss is A2C's.
 """
 
 import multiprocessing
@@ -70,26 +70,22 @@ def train(
         phi=value.theta,
         theta_average=np.zeros_like(policy.theta),
         phi_average=np.zeros_like(value.theta),
-        slots=np.zeros((workers, 2 + 100)),  # steps, episodes and latest returns of each worker, which alone writes it
+        slots=np.zeros((workers, 4)),  # of each worker: steps, episodes, the sum of its latest returns, their number
         stop=np.zeros(1),
     )
     settings = (total_steps, n_steps, gamma, gae_lambda, ent_coef, learning_rate, max_grad_norm)
     sizes = (policy.net.sizes, value.net.sizes[:-1])
     rngs = generator(seed, rng).spawn(workers)
     jobs = [(shared, index, make_env, sizes, worker_rng, settings) for index, worker_rng in enumerate(rngs)]
-    returns, seen = deque[float](maxlen=100), np.zeros(workers, int)
     try:
         with Crew(context, _work, jobs, shared.stop) as crew:
             working = True
             while working:
                 working = crew.working(seconds=0.05)
                 policy.theta[:], value.theta[:] = shared.theta, shared.phi
-                slots = shared.slots.copy()
-                for slot, n in zip(slots, seen, strict=True):
-                    returns += slot[2 + np.arange(max(n, slot[1] - 100), slot[1], dtype=int) % 100].tolist()
-                seen = slots[:, 1].astype(int)
-                mean_return = sum(returns) / len(returns) if returns else np.nan
-                yield Progress(steps=int(slots[:, 0].sum()), episodes=int(seen.sum()), mean_return=mean_return)
+                steps, episodes, total, latest = shared.slots.sum(axis=0).tolist()
+                mean_return = total / latest if latest else np.nan
+                yield Progress(steps=int(steps), episodes=int(episodes), mean_return=mean_return)
     finally:
         policy.theta[:], value.theta[:] = shared.theta, shared.phi
 
@@ -115,6 +111,7 @@ def worker(
     driven by hand, in one process, in any order.
     """
     collector = Collector(env, policy, rng)
+    collector.returns = deque(maxlen=max(100 // len(shared.slots), 1))  # about 100 with those of the other workers
     actor = RMSProp(shared.theta, learning_rate, square_avg=shared.theta_average, max_grad_norm=max_grad_norm)
     critic = RMSProp(shared.phi, learning_rate, square_avg=shared.phi_average, max_grad_norm=max_grad_norm)
 
@@ -129,11 +126,8 @@ def worker(
         yield
         critic.step(d_phi)
         actor.step(d_theta)
-
-        slot, latest = shared.slots[index], list(collector.returns)
-        for n in range(max(int(slot[1]), collector.episodes - len(latest)), collector.episodes):
-            slot[2 + n % 100] = latest[n - collector.episodes]
-        slot[0], slot[1] = collector.steps, collector.episodes
+        returns = collector.returns
+        shared.slots[index] = collector.steps, collector.episodes, sum(returns), len(returns)
 
 
 def _work(

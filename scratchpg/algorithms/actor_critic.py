@@ -1,4 +1,4 @@
-"""Actor-critic: learn from a prediction instead of waiting for the end of the episode.
+"""Actor-critic: learn from a prediction instead of waiting for the end of the episode (Sutton & Barto 2018, 13.5).
 
 For a fixed policy V_π(s) = E[G_t | s_t = s] (3.2) is a fixed number, G_t the random variable that it averages. The
 critic V_φ may be drawn to G_t, or, by Bellman's equation (3.3), to a target that is known after one step:
@@ -12,7 +12,8 @@ and the actor takes the same difference, target minus prediction, for its advant
 With "mc" a time limit counts as the end of an episode, as in REINFORCE: G_t sums the rewards up to it.
 
 Use "td" to learn within long or endless episodes: predicting from predictions has little variance, and is biased while
-V is wrong; one sample at a time it is slow and shaky. "mc" is REINFORCE with a baseline, as a mean over steps.
+V is wrong; one sample at a time it is slow and shaky. "mc" is REINFORCE with a baseline, as a mean over steps. The loss
+of a single step is noise around 0: watch the return.
 """
 
 import math

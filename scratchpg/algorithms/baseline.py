@@ -10,7 +10,8 @@ The loss and its gradient are REINFORCE's (1.11) with Ψ_t = γ^t A_t. V_φ is a
 same episodes, jointly with the policy, in the order (2.4): predict V(s_t), fit V, step θ by what was predicted. Learned
 beforehand instead (`pretrain`), it goes stale as the policy improves.
 
-Use it wherever you would use REINFORCE: the same estimate, with less noise. It still waits for the end of an episode.
+Use it wherever you would use REINFORCE: the same expectation, as a rule with less noise. It still waits for the end of
+an episode. Its loss is positive while V lags behind the returns, and has no trend that means anything.
 """
 
 from collections.abc import Iterator

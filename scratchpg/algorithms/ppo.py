@@ -1,8 +1,9 @@
 """PPO, proximal policy optimisation: use each batch several times, and do not run away with it.
 
-One lucky sample can push vanilla actor-critic from 50/50 to 99/1. PPO asks for more of a good action, but not too much
-more: it counts by the ratio to the policy that collected the batch, and past 1 ± ε a sample stops pushing. The ratio
-is what lets a batch be used again: (7.1) after a step on θ the plain estimate from the old batch is biased.
+(7.2) One large step of the vanilla gradient can push 50/50 to 99/1: exploration dies, and the old advantages are wrong.
+PPO asks for more of a good action, but not too much more, in many small steps: each sample counts by the ratio to the
+policy that collected it, and stops pushing past 1 ± ε. The ratio also lets a batch be used again: (7.1) after a step
+on θ the plain estimate from the old batch is biased; one ratio per step repairs the choice of a_t.
 
     (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
@@ -10,14 +11,15 @@ is what lets a batch be used again: (7.1) after a step on θ the plain estimate 
            clipped means: A_t > 0 and r_t > 1+ε, or A_t < 0 and r_t < 1-ε
 
 Use it first: of this family it takes the fewest environment steps to learn. It has the most to tune, and its clip is
-no bound: the policy can still drift far over many epochs (watch `kl`). Source: Schulman et al. 2017, arXiv:1707.06347.
+no bound: the policy can still drift far over many epochs (watch `kl`). Its loss begins each batch at 0, where the
+advantages are normalised, and ends it a little below. Source: Schulman et al. 2017, arXiv:1707.06347, eq. 6, 7.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from ..checks import Array, Rng, Scalar, Schedule, check_hyperparameter, check_rows
+from ..checks import Array, Rng, Scalar, Schedule, check_hyperparameters, check_rows
 from ..optim import Adam
 from ..policy import SoftmaxPolicy
 from ..returns import explained_variance, gae, normalized
@@ -42,8 +44,7 @@ def loss(
     A surrogate: only its gradient means something. states (B, observation), the rest (B,); old_log_prob is
     log π_θold(a_t|s_t), ε is clip_range, β is ent_coef.
     """
-    check_hyperparameter("clip_range", clip_range)
-    check_hyperparameter("ent_coef", ent_coef)
+    check_hyperparameters(clip_range=clip_range, ent_coef=ent_coef)
     states, actions, old, advantages = check_rows(states, actions, old_log_prob=old_log_prob, advantages=advantages)
     pi = policy(states)
     ratio = np.exp(pi.log_prob(actions) - old)
@@ -62,8 +63,7 @@ def gradient(
     ent_coef: float = 0.0,
 ) -> Array:
     """(6.3) with an entropy bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t) + β ∇H ]."""
-    check_hyperparameter("clip_range", clip_range)
-    check_hyperparameter("ent_coef", ent_coef)
+    check_hyperparameters(clip_range=clip_range, ent_coef=ent_coef)
     states, actions, old, advantages = check_rows(states, actions, old_log_prob=old_log_prob, advantages=advantages)
     pi = policy(states)
     ratio = np.exp(pi.log_prob(actions) - old)
@@ -106,8 +106,7 @@ def train(
         kl                   mean_t KL(π_old ‖ π), in nats: 0.001 … 0.05 is healthy, above the steps are too large
         clip_fraction        the share of rows with |r_t - 1| > ε: 0.05 … 0.3; always 0 means ε does nothing
         entropy              mean_t H(π), in nats: falls slowly from log A; near 0 exploration has ended
-        explained_variance   1 - Var[target - V] / Var[target], V before the update: towards 1; at or below 0 V is no
-                             better than a constant
+        explained_variance   1 - Var[target - V] / Var[target]: towards 1; at or below 0 V is no better than a constant
         gradient_norm        of the last minibatch, before clipping: of the order of max_grad_norm
     """
     rng = generator(seed, rng)
@@ -122,7 +121,7 @@ def train(
         batch = collector.collect(n_steps)
         values, next_values = batch.values(value)
         advantages = gae(batch.rewards, values, next_values, batch.terminated, batch.truncated, gamma, gae_lambda)
-        states, actions, advantages, targets, predictions = batch.rows(advantages, advantages + values, values)
+        states, actions, advantages, targets = batch.rows(advantages, advantages + values)
         pi_old = policy(states)
         old_log_prob = pi_old.log_prob(actions)
 
@@ -143,6 +142,6 @@ def train(
             kl=float(pi_old.kl(pi).mean()),
             clip_fraction=float((abs(ratio - 1) > epsilon).mean()),
             entropy=float(pi.entropy().mean()),
-            explained_variance=explained_variance(targets, predictions),
+            explained_variance=explained_variance(targets, value(states)),
             gradient_norm=gradient_norm,
         )

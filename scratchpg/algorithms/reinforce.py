@@ -10,15 +10,17 @@ its gradient into an expectation over episodes, which takes no model of the envi
 (1.10) leaves out of (1.9) the rewards that came before a_t: their expectation is 0, their variance is not.
 
 Use it to understand everything that follows, and where episodes are short. Its estimate ĝ_N from N episodes is
-unbiased and noisy, (1.12) E[ĝ_N] = ∇J, Var[ĝ_N] = Var[ĝ_1]/N: G_t says nothing about what is usual in s_t. Nothing is
-learned before an episode is over, and its episodes are thrown away after one step.
+unbiased and noisy, (1.12) E[ĝ_N] = ∇J, Var[ĝ_N] = Var[ĝ_1]/N: G_t says nothing about what is usual in s_t. (7.3) A
+larger N divides its variance exactly; a baseline and bootstrapping usually lower it, too, in the next chapters. Not
+where episodes are long: nothing is learned before one is over, and it is thrown away after one step. Its loss rises
+with the returns, as a sum of them.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from ..checks import Array, Rng, Scalar, check_hyperparameter, check_rows
+from ..checks import Array, Rng, Scalar, check_hyperparameters, check_rows
 from ..optim import Adam
 from ..policy import SoftmaxPolicy
 from ..returns import discounted
@@ -35,7 +37,7 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *
 
     states (B, observation), actions (B,), weights Ψ (B,): the steps of all episodes, in any order.
     """
-    check_hyperparameter("episodes", episodes)
+    check_hyperparameters(episodes=episodes)
     states, actions, weights = check_rows(states, actions, weights=weights)
     return -(weights * policy(states).log_prob(actions)).sum() / episodes
 
@@ -44,8 +46,12 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Arra
     """∇ of (1.11), flat in θ: -(1/N) Σ_n Σ_t Ψ_t ∇log π_θ(a_t|s_t). Arguments as in `loss`.
 
     With Ψ_t = γ^t G_t it is the estimate of -∇J by (1.10), with Ψ_t = R(τ) that by (1.9).
+
+    >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)
+    >>> gradient(policy, [[1.0]], [1], [2.0], episodes=1)  # -Ψ (onehot(a) - π), for W and for b
+    array([ 1., -1.,  1., -1.])
     """
-    check_hyperparameter("episodes", episodes)
+    check_hyperparameters(episodes=episodes)
     states, actions, weights = check_rows(states, actions, weights=weights)
     pi = policy(states)
     d_logits = -weights[:, None] * pi.d_log_prob(actions)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import scratchpg
 
-LAST = {1: 12, 2: 5, 3: 8, 4: 4, 5: 1, 6: 3, 7: 1}  # of each section of the derivation
+LAST = {1: 12, 2: 5, 3: 8, 4: 4, 5: 1, 6: 3, 7: 4}  # of each section of the derivation
 EQUATIONS = [f"{section}.{i}" for section, last in LAST.items() for i in range(1, last + 1)]
 
 

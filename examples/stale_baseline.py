@@ -1,0 +1,91 @@
+"""A baseline that was fitted beforehand goes stale as the policy improves; one that learns along keeps up: (2.1), §2.
+
+    python examples/stale_baseline.py
+    python examples/stale_baseline.py --plot stale_baseline.png
+
+REINFORCE with a baseline on CartPole-v1, from the same networks: *separate* fits V_φ (2.3) to 400 episodes of the first
+policy and then leaves it alone; *joint* fits it in every update (2.4), from nothing. Now and then both play fresh
+episodes: the mean of V_φ(s_t) beside that of G_t, and Var[ĝ] with V_φ over Var[ĝ] without, which V_φ is there to lower.
+
+What to see: the separate V_φ is the better one at first. But it goes on predicting the returns of a policy that is long
+gone, and its use wears off; the joint one lags behind the returns, and follows. Both policies learn: V_φ, however
+wrong, adds no bias (2.2).
+"""
+
+import common
+import gymnasium as gym
+import numpy as np
+from variance import estimates, moments
+
+from scratchpg import SoftmaxPolicy, Value, baseline
+from scratchpg.returns import discounted
+from scratchpg.rollout import Collector
+
+GAMMA, PRETRAIN = 0.99, {"separate": 400, "joint": 0}
+
+
+def look(policy, value, env, seed):
+    """In one fresh episode of each environment: the mean return, mean G_t, mean V_φ(s_t), Var[ĝ] with V_φ / without."""
+    batch = Collector(env, policy, seed).collect_episodes(env.num_envs)
+    G, (v, _) = discounted(batch.rewards, GAMMA, batch.ended), batch.values(value)
+    p, kept = np.full(env.num_envs, 1 / env.num_envs), GAMMA ** batch.timesteps()
+    (_, with_v), (_, without) = (moments(estimates(batch, policy, kept * A), p) for A in (G - v, G))
+    return batch.rewards.sum() / env.num_envs, G[batch.valid].mean(), v[batch.valid].mean(), with_v / without
+
+
+def run(pretrain, seed, looks, every, episodes):
+    """What `look` finds when the policy has learned for 0, every, 2 every, … steps: (looks, 4)."""
+    env, fresh = (gym.make_vec("CartPole-v1", n) for n in (8, episodes))
+    policy, value = (network.for_env(env, (32,), seed) for network in (SoftmaxPolicy, Value))
+    updates = baseline.train(env, policy, value, pretrain=pretrain, total_steps=10**9, gamma=GAMMA, seed=seed)
+    found, begin = [] if pretrain else [look(policy, value, fresh, 10_000 + seed)], 0
+    while len(found) < looks:
+        progress = next(updates)
+        if not found and progress.episodes >= pretrain:
+            begin = progress.steps  # V_φ is fitted, the policy is still the first one
+        if progress.episodes >= pretrain and progress.steps - begin >= len(found) * every:
+            found.append(look(policy, value, fresh, 10_000 + seed))
+    return found
+
+
+def main():
+    args = common.study(__doc__)
+    seeds, looks, every, episodes = (1, 2, 500, 8) if args.smoke else (5, 6, 5_000, 64)
+    print(
+        f"CartPole-v1, γ = {GAMMA}: median of the seeds {args.seed} … {args.seed + seeds - 1}, {episodes} episodes each"
+    )
+    print("the policy has   mean return        mean G_t           mean V_φ           Var[ĝ], with V_φ / without")
+    print("learned steps    separate  joint    separate  joint    separate  joint    separate  joint")
+    table = {
+        name: np.median([run(pretrain, args.seed + i, looks, every, episodes) for i in range(seeds)], axis=0)
+        for name, pretrain in PRETRAIN.items()
+    }
+    for i in range(looks):
+        pairs = zip(table["separate"][i], table["joint"][i], strict=True)
+        digits = 1, 1, 1, 2
+        print(
+            f"{i * every:13,}    "
+            + "    ".join(f"{a:8.{n}f}{b:7.{n}f}" for n, (a, b) in zip(digits, pairs, strict=True))
+        )
+    if args.figure:
+        draw(args.figure, np.arange(looks) * every, table)
+        args.figure.savefig(args.plot, dpi=120)
+
+
+def draw(figure, steps, table):
+    figure.set_size_inches(10, 4)
+    left, right = figure.subplots(1, 2)
+    for color, (name, rows) in zip(("tab:orange", "tab:blue"), table.items(), strict=True):
+        left.plot(steps, rows[:, 1], "--", color=color, label=f"mean $G_t$, {name}")
+        left.plot(steps, rows[:, 2], "o-", color=color, label=f"mean $V_φ(s_t)$, {name}")
+        right.plot(steps, rows[:, 3], "o-", color=color, label=name)
+    left.set(title="what V says, and what comes", ylim=(0, 110))
+    right.set(title="Var[ĝ] with V, over that without", ylim=(0, 1.05))
+    for axes in left, right:
+        axes.set_xlabel("environment steps that the policy has learned for")
+        axes.grid(alpha=0.3)
+        axes.legend(loc="upper left" if axes is left else "upper right")
+
+
+if __name__ == "__main__":
+    main()
