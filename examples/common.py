@@ -80,7 +80,7 @@ def command_line(settings: Settings, description: str | None) -> Parser:
     """The options that every chapter's script has."""
     width = max(map(len, settings)) + 2
     entries = [
-        f"  {env_id + ':':<{width}}" + ", ".join(f"{name}={getattr(x, '__name__', x)}" for name, x in entry.items())
+        f"  {env_id + ':':<{width}}" + ", ".join(f"{name}={x}" for name, x in entry.items())
         for env_id, entry in settings.items()
     ]
     parser = Parser(
@@ -157,7 +157,7 @@ class Job:
         checkpoint = load(args.load) if args.load else None
         self.env_id = args.env or (checkpoint and checkpoint.env) or DEFAULT_ENV
         arguments = settings["default"] | settings.get(self.env_id, {}) | dict(args.settings)
-        hidden, n_envs, _ = (arguments.pop(name, None) for name in ("hidden", "n_envs", "wrap"))
+        hidden, n_envs = (arguments.pop(name, None) for name in ("hidden", "n_envs"))
         if args.steps is not None or args.smoke:
             arguments["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
 

@@ -8,16 +8,8 @@ CartPole-v1 takes a few seconds, the others one to four minutes. LunarLander-v3 
 """
 
 import common  # first: it sets the number of threads, which NumPy reads when it is imported
-import gymnasium as gym
-import numpy as np
 
 from scratchpg import ppo
-
-
-def rescaled(env):
-    """Every observation in [-1, 1]: those of MountainCar-v0 differ in size by a factor of 17."""
-    return gym.wrappers.RescaleObservation(env, np.float32(-1), np.float32(1))
-
 
 SETTINGS = {
     "default": {
@@ -40,7 +32,7 @@ SETTINGS = {
         "learning_rate": (3e-3, 0.0),
     },
     "Acrobot-v1": {"n_steps": 256, "batch_size": 512, "n_epochs": 6, "learning_rate": (2e-3, 0.0)},
-    "MountainCar-v0": {"wrap": rescaled, "n_steps": 64, "ent_coef": 0.01, "learning_rate": (3e-3, 0.0)},
+    "MountainCar-v0": {"n_steps": 64, "ent_coef": 0.01, "learning_rate": (3e-3, 0.0)},
     "LunarLander-v3": {"gamma": 0.999, "gae_lambda": 0.98, "clip_range": 0.2},
 }
 

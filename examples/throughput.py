@@ -1,7 +1,7 @@
 """How fast the chapters run, beside the limit: what the environment and the matrix products alone would take.
 
     python examples/throughput.py                     all of it, about a minute
-    python examples/throughput.py --peers             Stable-Baselines3 beside it, if it is installed
+    python examples/throughput.py --peers             Stable-Baselines3 and PyTorch beside it, if they are installed
     python examples/throughput.py --seconds 5         longer, so steadier
 
 Everything runs in one thread, in turns, as a machine's speed drifts within minutes: compare what stands in one line.
@@ -110,7 +110,12 @@ def ppo_update(B):
         return 1
 
     of_policy, of_value = products(policy, B), products(value, B)
-    return update, lambda: of_policy() + of_value()
+
+    def alone():
+        of_policy()
+        return of_value()
+
+    return update, alone
 
 
 def peer(train, n_envs, settings):
@@ -133,6 +138,33 @@ def peer(train, n_envs, settings):
     return learn
 
 
+def torch_update(B):
+    """The same step as `ppo_update`'s by PyTorch."""
+    import torch
+    from torch.nn import Linear, Sequential, Tanh
+
+    states, old = torch.randn(B, 4), torch.full((B,), -0.69)
+    actions, (advantages, targets) = torch.randint(2, (B, 1)), torch.randn(2, B)
+    policy, value = (
+        Sequential(Linear(4, 64), Tanh(), Linear(64, 64), Tanh(), Linear(64, outputs)) for outputs in (2, 1)
+    )
+    actor, critic = (torch.optim.Adam(network.parameters(), 1e-9, eps=1e-5) for network in (policy, value))
+
+    def step(network, optimizer, loss):
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        optimizer.step()
+
+    def update():
+        ratio = (policy(states).log_softmax(1).gather(1, actions)[:, 0] - old).exp()
+        step(policy, actor, -torch.min(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages).mean())
+        step(value, critic, ((value(states)[:, 0] - targets) ** 2).mean())
+        return 1
+
+    return update
+
+
 def about_the_machine():
     blas = np.show_config("dicts")["Build Dependencies"]["blas"]
     cpu = platform.processor() or platform.machine()
@@ -145,7 +177,7 @@ def about_the_machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each figure (default: %(default)s)")
-    parser.add_argument("--peers", action="store_true", help="measure Stable-Baselines3, too")
+    parser.add_argument("--peers", action="store_true", help="measure Stable-Baselines3 and PyTorch, too")
     parser.add_argument("--smoke", action="store_true", help="the whole path in a few seconds")
     args = parser.parse_args()
     if args.smoke:
@@ -170,12 +202,14 @@ def main():
             print(f"{theirs:9,.0f}{ours / theirs:8.1f}", end="")
         print(flush=True)
 
-    print(f"\n{'one update of PPO, both nets':34}{'µs':>10}{'products':>11}{'ratio':>9}")
+    peers = "   PyTorch    ratio" if args.peers else ""
+    print(f"\n{'one update of PPO, both nets':34}{'µs':>10}{'products':>11}{'ratio':>9}{peers}")
     for B in BATCHES:
-        update, alone = ppo_update(B)
-        pairs = [(1e6 / rate(update, args.seconds / 8), 2e6 / rate(alone, args.seconds / 8)) for _ in range(3)]
-        whole, limit = np.median(pairs, axis=0)
-        print(f"{f'batch {B}':34}{whole:10,.0f}{limit:11,.0f}{whole / limit:9.2f}", flush=True)
+        steps = [*ppo_update(B), *([torch_update(B)] if args.peers else [])]
+        times = [[1e6 / rate(step, args.seconds / 8) for step in steps] for _ in range(5)]
+        whole, limit, *torch = np.median(times, axis=0)
+        print(f"{f'batch {B}':34}{whole:10,.0f}{limit:11,.0f}{whole / limit:9.2f}", end="")
+        print("".join(f"{x:10,.0f}{x / whole:9.1f}" for x in torch), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The scripts in examples/, run as a reader runs them: what they print, write and return."""
 
+import inspect
 import os
 import pkgutil
 import re
@@ -7,7 +8,9 @@ import runpy
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "common")
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
+DRAWN = [name for name in STUDIES if "common.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]
 EVALUATION = r"evaluation: mean -?\d+\.\d+ ± \d+\.\d+ over (\d+) episodes \(sampled actions\)"
 SETTINGS = {
     "default": {"total_steps": 1000, "n_envs": 2, "hidden": (8,), "gamma": 0.9},
@@ -81,6 +85,34 @@ def test_a_short_run_ends_with_the_evaluation(script, run):
 def test_a_short_run_of_a_study(script, run):
     status, out, err = run(script, "--smoke")
     assert (status, err) == (0, "") and out
+
+
+@pytest.mark.parametrize("script", DRAWN)
+def test_plot_of_a_study(script, run, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "study.png"
+    status, out, err = run(script, "--smoke", "--plot", path)
+    assert (status, err) == (0, "") and out
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("path", ["{tmp}/missing/x.png", "{tmp}/x.doc"])
+def test_plot_that_a_study_cannot_write(path, run, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, out, err = run("mc_vs_td", "--smoke", "--plot", path.format(tmp=tmp_path))
+    assert (status, out) == (2, "") and re.fullmatch(r"error: can't (write|draw) .*\n", err)
+
+
+def test_what_stale_baseline_shows(common):
+    """V_φ that was fitted beforehand stays where it is when the returns rise; one that learns along comes from 0."""
+    import stale_baseline
+
+    separate, joint = (stale_baseline.run(n, seed=0, looks=2, every=5_000, episodes=32) for n in (400, 0))
+    (_, G, v, ratio), (_, G_later, v_later, ratio_later) = separate
+    assert abs(v / G - 1) < 0.3 and G_later > 2 * G and abs(v_later / v - 1) < 0.5
+    assert ratio < 0.6 and ratio < ratio_later
+    (_, _, v, ratio), (_, _, v_later, ratio_later) = joint
+    assert abs(v) < 1 < v_later and ratio_later < 0.9 < ratio
 
 
 @pytest.mark.parametrize("script", CHAPTERS)
@@ -146,7 +178,7 @@ def test_render_without_pygame(run, monkeypatch):
         ("--frobnicate", "unrecognized arguments"),
         ("gamma", "must be of the form NAME=VALUE, not 'gamma'"),
         ("gama=0.9", "no such setting: gama; there are gamma"),
-        ("gamma=2", "gamma must be"),
+        ("gamma=2", "gamma (the discount γ) must be"),
         ("gamma=much", "gamma"),
         ("--load {tmp}/missing.npz", "missing.npz"),
         ("--load {tmp}/text.npz", "not a readable scratchpg checkpoint"),
@@ -167,16 +199,17 @@ def test_wrong_use_is_answered_in_one_line_before_any_training(args, message, ru
     assert sorted(tmp_path.iterdir()) == files
 
 
-def start(*args):
-    """Start the first chapter as a process of its own, on the package that these tests run on."""
+def start(*args, script="reinforce", **kwargs):
+    """Start a script as a process of its own, on the package that these tests run on."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", EXAMPLES / "reinforce.py", *map(str, args)],
+        [sys.executable, "-W", "error", EXAMPLES / f"{script}.py", *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(Path(scratchpg.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"},
         # a shell may have started the tests with SIGINT ignored, and that is inherited
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **kwargs,
     )
 
 
@@ -240,7 +273,7 @@ def a_value(env, policy, value, *, total_steps, gamma, rng):
 
 
 def an_id(make_env, policy, value, *, total_steps, gamma, rng):
-    assert make_env in ("CartPole-v1", "FrozenLake-v1")
+    assert make_env().spec.id in ("CartPole-v1", "FrozenLake-v1")
     yield Progress(steps=total_steps, episodes=2, mean_return=gamma)
 
 
@@ -259,16 +292,17 @@ def test_a_setting_of_the_command_line_goes_over_all_others(run_main, tmp_path):
     assert load(path).policy.net.sizes == (4, 3, 5, 2)
 
 
-def test_every_environment_is_wrapped(common, capsys):
+@pytest.mark.parametrize(("train", "training"), [(a_policy, 2), (an_id, 2 + 1)])
+def test_every_environment_is_wrapped(train, training, run_main, common, monkeypatch):
     made = []
 
     def wrap(env):
         made.append(env.spec.id)
         return env
 
-    settings = {"default": SETTINGS["default"] | {"wrap": wrap}}
-    status, *_ = outcome(lambda: common.main(a_policy, settings, "", ["--smoke"]), capsys)
-    assert status == 0 and made == ["CartPole-v1"] * (2 + 10)  # to train and to evaluate
+    monkeypatch.setitem(common.WRAPPERS, "CartPole-v1", wrap)
+    status, *_ = run_main(train, "--smoke")
+    assert status == 0 and made == ["CartPole-v1"] * (training + 10)  # and 10 for the evaluation
 
 
 def test_the_networks_are_saved_meanwhile(run_main, common, monkeypatch, tmp_path):
@@ -322,3 +356,214 @@ def test_evaluation_of_small_returns_keeps_two_digits(run_main):
 
 def test_every_chapter_has_its_script():
     assert set(CHAPTERS) == {module.name for module in pkgutil.iter_modules(algorithms.__path__)}
+
+
+@pytest.fixture
+def compare(common):
+    import compare
+
+    return compare
+
+
+CURVES = {  # rows of steps, seconds and return, of a run each
+    "ppo": [[(0, 0, 20), (10, 1, 480), (20, 2, 470)], [(0, 0, 20), (12, 3, 300), (18, 3.5, 490), (24, 4, 500)]],
+    "a2c n_envs=2": [[(0, 0, 20), (10, 1, 40), (20, 2, 474)]],
+}
+CURVES = {name: [np.array(rows, float) for rows in runs] for name, runs in CURVES.items()}
+
+
+@pytest.mark.parametrize(
+    ("goal", "lines"),
+    [
+        (
+            475,
+            ["ppo 2/2 14 [10 … 18] 2.25 [1.00 … 3.50] 485 [470 … 500]", "a2c n_envs=2 0/1 never never 474 [474 … 474]"],
+        ),
+        (
+            500,
+            [
+                "ppo 1/2 never [24 … never] never [4.00 … never] 485 [470 … 500]",
+                "a2c n_envs=2 0/1 never never 474 [474 … 474]",
+            ],
+        ),
+        (None, ["ppo - - - 485 [470 … 500]", "a2c n_envs=2 - - - 474 [474 … 474]"]),
+    ],
+)
+def test_compare_table(compare, goal, lines):
+    head, *rest = compare.table(CURVES, goal).splitlines()
+    assert head.split()[:2] == ["chapter", "solved"]
+    assert [" ".join(line.split()) for line in rest] == lines
+
+
+def test_compare_plot(compare, common):
+    pytest.importorskip("matplotlib")
+    figure = common.new_figure("curves.svg")
+    compare.draw(figure, CURVES, 475, "")
+    for column, axes in enumerate(figure.axes):
+        goal, ppo, a2c = axes.lines
+        assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == [
+            ppo.get_label(),
+            a2c.get_label(),
+        ]
+        assert set(goal.get_ydata()) == {475}
+        x, y = ppo.get_data()
+        np.testing.assert_allclose((x[0], x[-1]), [(12, 24), (3, 4)][column])
+        first, second = (np.interp(x, rows[:, column], rows[:, 2]) for rows in CURVES["ppo"])
+        np.testing.assert_allclose(y, (first + second) / 2)
+        band = axes.collections[0].get_paths()[0].vertices
+        assert np.isclose(band[:, 1].max(), 470 + 0.75 * 30)  # of 470 and 500, at the end
+        assert set(a2c.get_ydata()[[-1]]) == {474}
+
+
+def test_compare_words(compare):
+    words = ["gamma=1.0", "ppo", "a2c", "n_envs=2", "n_steps=5", "a2c", "ppo"]
+    assert compare.variants(words) == [
+        ("ppo", "gamma=1.0"),
+        ("a2c", "gamma=1.0", "n_envs=2", "n_steps=5"),
+        ("a2c", "gamma=1.0"),
+    ]
+    assert {variant[0] for variant in compare.variants([])} == set(CHAPTERS)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("trpo", "no such chapter: trpo"),
+        ("ppo gama=1", "no such setting: gama"),
+        ("--seeds 0", "at least 1"),
+        ("--env Pendulum-v1", "Discrete action space"),
+        ("--plot {tmp}/missing/x.png", "missing/x.png: No such file or directory"),
+        ("--cluster tcp://nowhere:1", "--cluster needs Dask: pip install distributed"),
+    ],
+)
+def test_compare_refuses_wrong_use(args, message, run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    status, out, err = run("compare", *args.format(tmp=tmp_path).split())
+    assert (status, out) == (2, "")
+    err = err.removeprefix('--plot needs matplotlib: pip install "scratchpg[plot]"\n')
+    assert re.fullmatch(r"error: .*\n", err) and message in err
+
+
+def test_compare_takes_any_executor(run, monkeypatch):
+    """Here one of threads, in the place of a cluster's."""
+    asked = []
+
+    class Client:
+        def __init__(self, address):
+            asked.append(address)
+
+        def get_executor(self, **kwargs):
+            return ThreadPoolExecutor(2)
+
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
+    status, out, err = run("compare", "ppo", "a2c", "--smoke", "--cluster", "tcp://here:8786")
+    assert (status, err, asked) == (0, "", ["tcp://here:8786"])
+    assert re.findall(r"^(\w+) +0/1 +never +never", out, re.MULTILINE) == ["ppo", "a2c"]
+
+
+def test_compare_learns_what_the_script_learns(compare, common, run):
+    """The last copy of a run is the policy that the chapter's script ends with."""
+    evaluation = last_line(run("ppo", "--smoke", "--seed", 3)[1])
+    rows, fault = compare.learn(("ppo",), 3, ["--smoke"], 400)
+    assert fault is None and (rows[0, :2] == 0).all() and (np.diff(rows[:, :2], axis=0) > 0).all()
+    assert rows[-2, 0] < 1000 <= rows[-1, 0] and rows[0, 2] != rows[-1, 2]
+    assert f"mean {rows[-1, 2]:.1f} " in evaluation
+
+
+def test_compare_counts_a_run_that_diverges(compare, monkeypatch):
+    def train(env, policy, value, *, total_steps, rng, **settings):
+        yield Progress(steps=500, episodes=0, mean_return=np.nan)
+        raise FloatingPointError("the norm of the gradient is nan (after 500 steps)")
+
+    monkeypatch.setattr("scratchpg.algorithms.a2c.train", train)
+    rows, fault = compare.learn(("a2c",), 0, ["--smoke"], 500)
+    assert rows[:, 0].tolist() == [0, 500] and fault == "the norm of the gradient is nan (after 500 steps)"
+
+
+def test_compare_reports_a_run_that_fails_and_goes_on(run, monkeypatch):
+    def train(env, policy, value, **settings):
+        raise RuntimeError("it broke")
+        yield
+
+    train.__signature__ = inspect.signature(algorithms.a2c.train)
+    monkeypatch.setattr(algorithms.a2c, "train", train)
+    status, out, err = run("compare", "a2c", "baseline", "--smoke")
+    assert (status, err) == (1, "error: a2c, seed 0: it broke\n")
+    assert re.search(r"^baseline +0/1", out, re.MULTILINE) and not re.search(r"^a2c +", out, re.MULTILINE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["process", "group"])  # a terminal sends it to all of them
+def test_ctrl_c_ends_a_comparison(send):
+    words = "ppo total_steps=400 actor_critic total_steps=100000000 a3c total_steps=100000000"
+    with start(*words.split(), "--seeds", 1, "--workers", 2, script="compare", start_new_session=True) as process:
+        first = process.stdout.readline()
+        send(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert first.startswith("1/3  ppo total_steps=400, seed 0: ")
+    assert (process.returncode, err) == (130, "interrupted: here is what was finished\n")
+    assert re.fullmatch(r"\nchapter .*\nppo total_steps=400 +0/1 .*\n", out)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "cartpole.npz"
+    save(path, SoftmaxPolicy((4, 8, 2), rng=0), env="CartPole-v1")
+    return path
+
+
+def test_watch_renders_a_gif_with_every_step(run, saved, tmp_path):
+    pytest.importorskip("pygame")
+    image = pytest.importorskip("PIL.Image")
+    status, out, _ = run("watch", saved, "--episodes", 2, "--out", tmp_path / "play.gif")
+    assert status == 0
+    returns = [int(n) for n in re.findall(r"^episode \d: return (\d+)$", out, re.MULTILINE)]
+    with image.open(tmp_path / "play.gif") as gif:
+        assert gif.size == (600, 400)
+        milliseconds = 0
+        for n in range(gif.n_frames):  # frames that don't differ are one that lasts longer
+            gif.seek(n)
+            milliseconds += gif.info["duration"]
+    assert len(returns) == 2 and milliseconds == 20 * (1 + sum(returns))
+
+
+def test_watch_renders_on_the_screen(run, saved, monkeypatch):
+    pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    status, out, _ = run("watch", saved, "--episodes", 1)
+    assert status == 0 and re.fullmatch(r"episode 1: return \d+\n", out)
+
+
+def test_watch_repeats_a_seed_and_can_be_greedy(run, saved):
+    args = [[], [], ["--seed", 1], ["--greedy"]]
+    first, again, other, greedy = (run("watch", saved, "--smoke", *more)[1] for more in args)
+    assert first == again and len({first, other, greedy}) == 3
+
+
+def test_watch_wraps_the_environment(run, saved, common, monkeypatch):
+    monkeypatch.setitem(common.WRAPPERS, "CartPole-v1", lambda env: pytest.fail("wrapped"))
+    with pytest.raises(pytest.fail.Exception, match="wrapped"):
+        run("watch", saved, "--smoke")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--out {tmp}/x.avi", "must be .gif or .mp4"),
+        ("--out {tmp}/missing/x.gif", "missing/x.gif: No such file or directory"),
+        ("{tmp}/missing.npz", "missing.npz"),
+        ("{tmp}/cartpole.npz --env Acrobot-v1 --smoke", "4 inputs and 2 outputs"),
+        ("--env Pendulum-v1 --smoke", "Discrete action space"),
+        ("--out {tmp}/x.gif", 'a .gif needs Pillow: pip install "scratchpg[plot]"'),
+        ("--out {tmp}/x.mp4", 'an .mp4 needs imageio: pip install "imageio[ffmpeg]"'),
+        ("", 'pip install "gymnasium[classic-control]"'),
+    ],
+)
+def test_watch_refuses_wrong_use(args, message, run, saved, tmp_path, monkeypatch):
+    for missing in ("PIL", "imageio_ffmpeg", "pygame"):
+        monkeypatch.setitem(sys.modules, missing, None)
+    status, out, err = run("watch", *args.format(tmp=tmp_path).split())
+    assert (status, out) == (2, "") and re.fullmatch(r"error: .*\n", err) and message in err
+    assert os.listdir(tmp_path) == [saved.name]

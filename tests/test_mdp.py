@@ -244,7 +244,7 @@ def test_bad_arguments_are_refused():
     policy = policy_for(mdp)
     for gamma in -0.1, 1.1, np.nan:
         for call in mdp.objective, mdp.gradient, mdp.values:
-            with pytest.raises(ValueError, match="gamma must be the discount γ, in"):
+            with pytest.raises(ValueError, match=r"gamma \(the discount γ\) must be"):
                 call(policy, gamma)
     for wrong in SoftmaxPolicy((3, 2)), SoftmaxPolicy((2, 3)):
         for call in mdp.trajectories, mdp.occupancy:

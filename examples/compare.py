@@ -1,0 +1,217 @@
+"""All chapters on one environment: return against steps and against seconds, and what it takes to solve it.
+
+    python examples/compare.py --plot curves.svg                   every chapter, seeds 0 … 4: some minutes
+    python examples/compare.py ppo a2c a2c n_envs=None --seeds 10  settings go to the chapter before them,
+    python examples/compare.py gamma=1.0 reinforce baseline        and to all where they stand before the first
+    python examples/compare.py --cluster tcp://10.0.0.1:8786       on the machines of a Dask cluster
+
+A run in training only copies its policy, about every 5,000 steps. When it is over, each copy plays 100 fresh episodes
+with sampled actions. So no clock counts an evaluation, and the workers of A3C, which can't be halted for one, are
+measured as all others are. Solved is the first copy whose mean return reaches the environment's own threshold.
+
+As many runs as there are cores go on at the same time, which slows each of them: `--workers 1` measures undisturbed
+seconds. A3C has several processes already: its runs come last, one at a time.
+"""
+
+import argparse
+import importlib
+import multiprocessing
+import signal
+import sys
+import time
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from contextlib import closing
+from pathlib import Path
+
+import common  # before NumPy: it sets the number of threads
+import gymnasium as gym
+import numpy as np
+
+from scratchpg import evaluate
+
+CHAPTERS = ["reinforce", "baseline", "actor_critic", "a2c", "a3c", "ppo"]
+
+
+def variants(words):
+    """[(chapter, setting, …), …]: a setting belongs to the chapter before it, or to all if there is none before it."""
+    first = next((i for i, word in enumerate(words) if "=" not in word), len(words))
+    found = []
+    for word in words[first:] or CHAPTERS:
+        if "=" in word:
+            found[-1] += (word,)
+        elif word in CHAPTERS:
+            found.append((word, *words[:first]))
+        else:
+            raise ValueError(f"no such chapter: {word}; there are {', '.join(CHAPTERS)}")
+    return list(dict.fromkeys(found))
+
+
+def prepare(variant, seed, options):
+    """The run that the chapter's own script would make of these words."""
+    chapter, *settings = variant
+    table = importlib.import_module(chapter).SETTINGS
+    train = importlib.import_module(f"scratchpg.algorithms.{chapter}").train
+    words = [*settings, *options, "--seed", str(seed)]
+    return common.Job(train, table, common.command_line(table, None).parse_args(words))
+
+
+def learn(variant, seed, options, every):
+    """Train. Rows of (steps, seconds, mean return), the first before any training; and what went wrong, or None."""
+    job, fault = prepare(variant, seed, options), None
+    policy, due = job.networks["policy"], every
+    copies, begin = [(0, 0.0, policy.theta.copy())], time.perf_counter()
+    try:
+        with closing(job.env), closing(job.updates):
+            for progress in job.updates:
+                if progress.steps >= min(due, job.total_steps):
+                    copies.append((progress.steps, time.perf_counter() - begin, policy.theta.copy()))
+                    due = (progress.steps // every + 1) * every
+    except FloatingPointError as error:  # its curve ends where it diverged
+        fault = str(error)
+    episodes, rows = common.SMOKE_EPISODES if job.args.smoke else common.EPISODES, []
+    with closing(job.make(episodes)) as env:
+        for steps, seconds, theta in copies:
+            policy.theta[:] = theta
+            rows.append((steps, seconds, evaluate(policy, env, episodes=episodes, seed=job.evaluation_seed).mean()))
+    return np.array(rows), fault
+
+
+def finished(executor, jobs):
+    """Have any executor `learn` the jobs; yields (job, future) as each is done."""
+    alone = [[job] for job in jobs if job[0][0] == "a3c"]
+    futures = {}
+    with executor:
+        try:
+            for group in [[job for job in jobs if [job] not in alone], *alone]:
+                futures = {executor.submit(learn, *job): job for job in group}
+                for future in as_completed(futures):
+                    yield futures[future], future
+        except BaseException:  # Ctrl-C, here or in the loop that takes the results
+            if processes := multiprocessing.active_children():
+                for process in processes:
+                    process.terminate()
+            else:  # threads, or elsewhere: a run that has begun goes on to its end
+                for future in futures:
+                    future.cancel()
+            raise
+
+
+def cluster(address):
+    """The executor of a Dask cluster. Its workers must be able to import scratchpg and the scripts beside this one,
+    and for A3C, which starts processes, run without a nanny (`dask worker --no-nanny`)."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ImportError("--cluster needs Dask: pip install distributed") from None
+    return Client(address).get_executor(pure=False)
+
+
+def solved(rows, goal):
+    """Steps and seconds at which the return first reached the goal; infinite if it never did."""
+    reached = rows[rows[:, 2] >= goal, :2]
+    return reached[0] if len(reached) else np.array([np.inf, np.inf])
+
+
+def spread(values, form):
+    """Median [lowest … highest]."""
+    median, low, high = (f"{x:{form}}".replace("inf", "never") for x in (np.median(values), min(values), max(values)))
+    return low if low == "never" else f"{median} [{low} … {high}]"
+
+
+def table(curves, goal):
+    """One line for each variant, with how many of its finished runs solved the environment."""
+    lines = [("chapter", "solved", "steps: median [range]", "seconds: median [range]", "final return: median [range]")]
+    for name, runs in curves.items():
+        line = ["-"] * 3
+        if goal is not None:
+            steps, seconds = np.transpose([solved(rows, goal) for rows in runs])
+            line = [f"{np.isfinite(steps).sum()}/{len(runs)}", spread(steps, ",.0f"), spread(seconds, ".2f")]
+        lines.append((name, *line, spread([rows[-1, 2] for rows in runs], ".4g")))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def draw(figure, curves, goal, env_id):
+    """Median and interquartile band. Where one run is over before another, it stays at its last return."""
+    figure.set_size_inches(10, 4.2)
+    figure.suptitle(f"{env_id}: median and middle half of {max(map(len, curves.values()))} runs")
+    panels = figure.subplots(1, 2, sharey=True)
+    for column, label in enumerate(["environment steps", "seconds of training"]):
+        panels[column].set(xscale="log", xlabel=label)
+        panels[column].grid(alpha=0.3)
+        if goal is not None:
+            panels[column].axhline(goal, color="0.5", linestyle=":")
+        for name, runs in curves.items():
+            begin, end = max(rows[1, column] for rows in runs), max(rows[-1, column] for rows in runs)
+            x = np.geomspace(begin, end, 40)
+            returns = [np.interp(x, rows[:, column], rows[:, 2]) for rows in runs]
+            low, median, high = np.quantile(returns, [0.25, 0.5, 0.75], axis=0)
+            (line,) = panels[column].plot(x, median, label=name)
+            panels[column].fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    panels[0].set_ylabel("return, mean of fresh episodes")
+    panels[1].legend()
+
+
+def main():
+    parser = common.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("words", metavar="WORD", nargs="*", help=f"chapters ({', '.join(CHAPTERS)}) and settings NAME=VALUE")
+    add("--env", metavar="ID", default=common.DEFAULT_ENV, help="Gymnasium environment (default: %(default)s)")
+    add("--steps", metavar="N", type=common.natural, help="environment steps of each run (default: the script's)")
+    add("--seeds", metavar="N", type=common.natural, default=5, help="seeds 0 … N-1 (default: %(default)s)")
+    add("--every", metavar="N", type=common.natural, default=5_000, help="steps between copies (default: %(default)s)")
+    add("--goal", metavar="R", type=float, help="return that solves it (default: the environment's own threshold)")
+    add("--plot", metavar="FILE", help="draw both curves: .png, .svg, .pdf, … (needs matplotlib)")
+    add("--workers", metavar="N", type=common.natural, help="runs at the same time (default: one for each core)")
+    add("--cluster", metavar="ADDRESS", help="of a Dask scheduler, whose workers do the runs (needs distributed)")
+    add("--smoke", action="store_true", help="the whole path in some seconds")
+    args = parser.parse_intermixed_args()
+    options = ["--env", args.env, *(["--steps", str(args.steps)] if args.steps is not None else [])]
+    if args.smoke:
+        args.seeds, args.every = 1, 500
+        options.append("--smoke")
+    try:
+        if args.plot:
+            common.check_writable(Path(args.plot))
+        figure = common.new_figure(args.plot) if args.plot else None
+        if 0 in (args.seeds, args.every, args.steps):
+            raise ValueError("--seeds, --every and --steps must be at least 1")
+        chosen = variants(args.words)
+        for variant in chosen:  # whatever is wrong with one shows now
+            spec = prepare(variant, 0, options).env.spec
+        goal = spec.reward_threshold if args.goal is None else args.goal
+        ignoring_ctrl_c = dict(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+        executor = cluster(args.cluster) if args.cluster else ProcessPoolExecutor(args.workers, **ignoring_ctrl_c)
+    except (TypeError, ValueError, OSError, ImportError, gym.error.Error) as error:
+        parser.error(" ".join(str(error).split()))
+
+    jobs = [(variant, seed, options, args.every) for seed in range(args.seeds) for variant in chosen]
+    curves, status = {" ".join(variant): [] for variant in chosen}, common.DONE
+    try:
+        with closing(finished(executor, jobs)) as results:
+            for n, ((variant, seed, *_), future) in enumerate(results, 1):
+                name, fault = " ".join(variant), future.exception()
+                if not fault:
+                    rows, fault = future.result()
+                    curves[name].append(rows)
+                    print(
+                        f"{n}/{len(jobs)}  {name}, seed {seed}: {rows[-1, 2]:.4g} after {rows[-1, 1]:.1f} s", flush=True
+                    )
+                if fault:
+                    common.complain(f"error: {name}, seed {seed}: {fault}")
+                    status = common.FAILED
+    except BrokenExecutor:  # a worker was killed, and the runs were not all handed out yet
+        status = common.FAILED
+    except KeyboardInterrupt:
+        common.complain("interrupted: here is what was finished")
+        status = common.INTERRUPTED
+    curves = {name: runs for name, runs in curves.items() if runs}
+    print("\n" + table(curves, goal))
+    if figure and curves:
+        draw(figure, curves, goal, args.env)
+        figure.savefig(args.plot)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
