@@ -29,7 +29,6 @@ import gymnasium as gym
 import numpy as np
 
 from scratchpg import Progress, SoftmaxPolicy, Value, evaluate, load, save
-from scratchpg.checks import check_hyperparameters
 from scratchpg.spaces import check_fit, make
 
 DEFAULT_ENV = "CartPole-v1"
@@ -168,8 +167,6 @@ class Job:
             raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         if not isinstance(hidden, tuple):
             raise ValueError(f"hidden must be the widths of the hidden layers, such as (64,), not {hidden!r}")
-        if n_envs is not None:
-            check_hyperparameters(n_envs=n_envs)
 
         rng = np.random.default_rng(args.seed)
         self.evaluation_seed = int(rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training

@@ -36,10 +36,12 @@ DECAY = Real, "a number in [0, 1)", lambda x: 0 <= x < 1
 POSITIVE = Real, "a finite number > 0", lambda x: 0 < x < math.inf
 
 HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
+    "seed": ("of all randomness", *NATURAL),
     "total_steps": ("environment steps to train for", *NATURAL),
     "n_envs": ("environments side by side", *COUNT),
     "n_episodes": ("episodes per update", *COUNT),
     "n_steps": ("steps of each environment per update", *COUNT),
+    "n": ("steps that an advantage looks ahead", *COUNT),
     "batch_size": ("rows per minibatch", *COUNT),
     "n_epochs": ("passes over each batch", *COUNT),
     "episodes": ("the number of episodes", *COUNT),
@@ -73,7 +75,7 @@ HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
 
 def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:
     """The widths of a network, as a tuple of at least two positive integers."""
-    widths = tuple(sizes)
+    widths = tuple(sizes) if np.iterable(sizes) else ()
     if len(widths) < 2 or not all(_is(n, Integral) and n >= 1 for n in widths):
         raise ValueError(f"sizes must be (inputs, *hidden, outputs), integers of at least 1, not {sizes!r}")
     return tuple(int(n) for n in widths)

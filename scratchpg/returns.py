@@ -15,7 +15,7 @@ rewards; arrays of different shapes, or γ, λ, n out of range, raise ValueError
 
 import numpy as np
 
-from .checks import Array, check_hyperparameters
+from .checks import Array, check_finite, check_hyperparameters
 
 
 def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Array:
@@ -26,6 +26,7 @@ def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Arra
     """
     check_hyperparameters(gamma=gamma)
     (G,) = _floats(rewards=rewards)
+    check_finite("rewards", G)
     ended = np.zeros(G.shape, bool) if ended is None else _flags(G.shape, ended=ended)[0]
     return _accumulate(G, gamma * ~ended)
 
@@ -39,7 +40,10 @@ def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: flo
     check_hyperparameters(gamma=gamma)
     r, next_v = _floats(rewards=rewards, next_values=next_values)
     (terminated,) = _flags(r.shape, terminated=terminated)
-    return r + gamma * np.where(terminated, 0, next_v)
+    next_v = np.where(terminated, 0, next_v)
+    check_finite("rewards", r)
+    check_finite("next_values", next_v)
+    return r + gamma * next_v
 
 
 def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
@@ -51,7 +55,9 @@ def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Arr
     targets = td_targets(rewards, next_values, terminated, gamma)
     if np.shape(values) != targets.shape:
         raise ValueError(f"values must have the shape {targets.shape} of rewards, not {np.shape(values)}")
-    return targets - np.asarray(values)
+    values = np.asarray(values)
+    check_finite("values", values)
+    return targets - values
 
 
 def n_step(
@@ -61,7 +67,7 @@ def n_step(
 
     Where the episode ends, or the rows do, after fewer than n steps, the sum stops there.
     """
-    check_hyperparameters(n_steps=n)
+    check_hyperparameters(n=n)
     delta = td_errors(rewards, values, next_values, terminated, gamma)
     decay = gamma * ~np.logical_or(*_flags(delta.shape, terminated=terminated, truncated=truncated))
     advantages = delta.copy()
@@ -107,6 +113,8 @@ def normalized(advantages: Array) -> Array:
 
 def explained_variance(targets: Array, values: Array) -> float:
     """1 - Var[target - V] / Var[target]: 1 for a perfect prediction, 0 for a constant; NaN if all targets are equal."""
+    if np.shape(targets) != np.shape(values):
+        raise ValueError(f"values must have the shape {np.shape(targets)} of targets, not {np.shape(values)}")
     variance = np.var(targets)
     return float(1 - np.var(targets - values) / variance) if variance > 0 else np.nan
 

@@ -15,13 +15,15 @@ from gymnasium.spaces.utils import flatdim, flatten
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import iterate
 
-from .checks import Array
+from .checks import Array, check_hyperparameters
 
 AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 
 def make(env_id: str, n_envs: int | None = None, **kwargs: Any) -> Any:
     """`gymnasium.make`, or `make_vec` of n environments, with a ValueError for an environment there is none of."""
+    if n_envs is not None:
+        check_hyperparameters(n_envs=n_envs)
     try:
         return gym.make(env_id, **kwargs) if n_envs is None else gym.make_vec(env_id, n_envs, **kwargs)
     except gym.error.DependencyNotInstalled:

@@ -59,5 +59,6 @@ class Value(Approximator):
             raise ValueError(
                 f"targets must have shape (B,), B ≥ 1, one per row of states {np.shape(states)}, not {targets.shape}"
             )
+        check_finite("states", states)
         check_finite("targets", targets)
         return targets

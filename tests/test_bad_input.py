@@ -132,7 +132,7 @@ DECAY = "a number in [0, 1)", [-0.1, 1, np.nan, "0.9", True, None]
 POSITIVE = "a finite number > 0", [0, -1e-3, np.nan, np.inf, "0.1", True, None, np.ones(2)]
 FLAG = "True or False", ["false", 0, 1, None, np.ones(2)]
 RANGES = {
-    **dict.fromkeys(["total_steps", "pretrain"], NATURAL),
+    **dict.fromkeys(["seed", "total_steps", "pretrain"], NATURAL),
     **dict.fromkeys(["n_episodes", "n_steps", "n", "batch_size", "n_epochs", "episodes", "workers"], COUNT),
     **dict.fromkeys(["gamma", "gae_lambda"], SHARE),
     **dict.fromkeys(["learning_rate", "value_learning_rate", "clip_range", "eps", "target_kl"], POSITIVE),
@@ -203,7 +203,11 @@ REFUSED = {
         (WEIGHTS[:, None], "targets must have shape (B,), B ≥ 1, one per row of states (4, 3), not (4, 1)"),
         (but(WEIGHTS, np.nan), "targets must be finite, but targets[3] is nan"),
     ],
-    **dict.fromkeys(["rewards", "values", "next_values", "terminated", "truncated", "ended"], PER_STEP),
+    **dict.fromkeys(["terminated", "truncated", "ended"], PER_STEP),
+    **dict.fromkeys(
+        ["rewards", "values", "next_values"],
+        [*PER_STEP, (np.array([0, 1, np.nan]), "{name} must be finite, but {name}[2] is nan")],
+    ),
     "sizes": [((), SIZES), ((3, 0), SIZES), ((3, -2), SIZES), ((3, 2.5), SIZES), ((3, True), SIZES), ("32", SIZES)],
 }
 
@@ -278,7 +282,6 @@ CALLS = {
     "NaN reward": (lambda: next(train(env=broken("reward", np.nan))), ValueError, "rewards must be finite"),
     "infinite reward": (lambda: evaluate(policy(), broken("reward", -np.inf)), ValueError, "rewards[0, 0] is -inf"),
     # arguments of training
-    "seed < 0": (lambda: train(seed=-1), ValueError, "non-negative"),
     "rng is text": (lambda: train(rng="1"), TypeError, "SeedSequence"),
     "seed and rng": (lambda: train(seed=1, rng=2), ValueError, "give seed or rng, not both: seed=1, rng=2"),
     "unknown argument": (lambda: train(learning_rat=0.1), TypeError, "learning_rat"),
@@ -321,6 +324,18 @@ CALLS = {
         lambda: policy().backward(PI, PI.d_entropy()),
         ValueError,
         "cache",
+    ),
+    "one width": (lambda: MLP(3), ValueError, "sizes must be (inputs, *hidden, outputs)"),
+    "NaN state for a value": (lambda: value().mse(but(STATES, np.nan), WEIGHTS), ValueError, "states must be finite"),
+    "explained variance of a column": (
+        lambda: returns.explained_variance(WEIGHTS, WEIGHTS[:, None]),
+        ValueError,
+        "values must have the shape (4,) of targets, not (4, 1)",
+    ),
+    "no environments": (
+        lambda: spaces.make("CartPole-v1", 0),
+        ValueError,
+        "n_envs (environments side by side) must be",
     ),
     "flat logits": (lambda: Softmax(np.zeros(3)), ValueError, "logits must be floats of shape (B, A), not an array"),
     "logits of integers": (lambda: Softmax(np.zeros((1, 2), int)), ValueError, "logits must be floats of shape (B, A)"),

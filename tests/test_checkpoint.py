@@ -120,7 +120,7 @@ BAD_FILES = {  # each with what the message says of it
     "NaN in the value": (with_value(GOOD_VALUE * np.nan), "the parameters of the value must be finite"),
     "a value of two outputs": (with_value(GOOD_VALUE, sizes=[3, 2]), "'sizes': [3, 2]"),
     "sizes are no integers": (said(GOOD, sizes=[3.0, 2.0]), "integers of at least 1, not [3.0, 2.0]"),
-    "sizes are no list": (said(GOOD, sizes=None), "NoneType"),
+    "sizes are no list": (said(GOOD, sizes=None), "integers of at least 1, not None"),
     "one size": (said(GOOD, sizes=[3]), "integers of at least 1, not [3]"),
     "negative size": (said(GOOD, sizes=[3, -2]), "integers of at least 1, not [3, -2]"),
 }

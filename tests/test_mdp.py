@@ -3,13 +3,14 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import find_highest_version
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchpg import FiniteMDP, SoftmaxPolicy, evaluate, reinforce
 
-TABLES = ("FrozenLake-v1", "CliffWalking-v1", "Taxi-v4")
+TABLES = [f"{name}-v{find_highest_version(None, name)}" for name in ("FrozenLake", "CliffWalking", "Taxi")]
 
 
 def policy_for(mdp, seed=0, hidden=(), dtype=np.float64):

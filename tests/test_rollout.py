@@ -5,8 +5,8 @@ from collections import Counter
 import gymnasium as gym
 import numpy as np
 import pytest
-from envs import DISABLED, NEXT_STEP, POISON, SAME_STEP, Scripted, ScriptedVector, observation, reward, vector
-from gymnasium.spaces import Discrete
+from envs import DISABLED, NEXT_STEP, POISON, SAME_STEP, Scripted, ScriptedVector, observation, reward
+from gymnasium.spaces import Discrete, MultiDiscrete
 from helpers import same_bits
 
 from scratchpg import SoftmaxPolicy, Value
@@ -430,9 +430,12 @@ def test_observations_of_another_shape_are_refused(seen):
 
 
 def test_actions_have_the_dtype_of_the_action_space():
-    envs = vector(lambda i: Scripted([(5, "terminated")], i, Discrete(2, dtype=np.int32)), 2, NEXT_STEP)
-    assert envs.action_space.dtype == np.int32
-    Collector(envs, SoftmaxPolicy((3, 2), rng=0), 0).collect(3)  # the space asks for its own dtype
+    envs, seen = ScriptedVector([[(5, "terminated")]] * 2, NEXT_STEP), []
+    envs.action_space = MultiDiscrete([2, 2], dtype=np.int32)
+    step = envs.step
+    envs.step = lambda actions: seen.append(actions.dtype) or step(actions)
+    Collector(envs, SoftmaxPolicy((3, 2), rng=0), 0).collect(3)
+    assert seen == [np.int32] * 3
 
 
 def test_a_same_step_environment_must_give_the_last_observation():

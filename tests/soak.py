@@ -1,0 +1,97 @@
+"""A long run of every chapter: does its memory grow, does it slow down, does it leave anything behind?
+
+    python -m tests.soak                       every chapter, 2,000,000 steps or ten minutes, whichever is first
+    python -m tests.soak ppo a3c --minutes 2
+
+Steps per second are those of the first and of the last tenth; MB is the memory of the process and its workers after a
+tenth and at the end; files and children are what is open before and after. Findings, which end the script with status
+1: parameters that are not finite, anything left open, 10 MB more at the end than after a tenth. Reads Linux' /proc.
+"""
+
+import argparse
+import functools
+import multiprocessing
+import os
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from scratchpg import SoftmaxPolicy, Value, a2c, a3c, actor_critic, baseline, ppo, reinforce
+
+ENV, N_ENVS = "CartPole-v1", 8
+CHAPTERS = {
+    "reinforce": reinforce.train,
+    "baseline": baseline.train,
+    "actor_critic": actor_critic.train,
+    "actor_critic_mc": functools.partial(actor_critic.train, method="mc"),
+    "a2c": a2c.train,
+    "a3c": a3c.train,
+    "ppo": ppo.train,
+}
+LINE = "{:16} {:>9} {:>5} {:>17} {:>15} {:>8} {:>8}  {}"
+
+
+def megabytes():
+    """The resident memory of this process and its children."""
+    pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def left_open():
+    """The numbers of open files and of child processes."""
+    return len(os.listdir("/proc/self/fd")), len(multiprocessing.active_children())
+
+
+def soak(chapter, total_steps, seconds):
+    """Run a chapter to whichever limit comes first; print one line, and return what is wrong, if anything."""
+    train, env = CHAPTERS[chapter], gym.make_vec(ENV, N_ENVS)
+    networks = [SoftmaxPolicy.for_env(env, rng=0), Value.for_env(env, rng=1)][: 1 if chapter == "reinforce" else 2]
+    where = ENV if chapter == "a3c" else env
+    for _ in train(where, *networks, total_steps=1, seed=0):
+        pass  # what the first run opens for all that follow, such as multiprocessing's pool of memory, is no leak
+    before, begin, marks = left_open(), time.perf_counter(), []
+    with closing(env), closing(train(where, *networks, total_steps=2 * total_steps, seed=0)) as loop:
+        for progress in loop:
+            now = time.perf_counter() - begin
+            if max(progress.steps / total_steps, now / seconds) >= (0.1, 0.9, 1)[len(marks)]:
+                marks.append((progress.steps, now, megabytes()))
+            if len(marks) == 3:
+                break
+    (steps, tenth, memory), (steps_9, ninth, _), (all_steps, end, memory_end) = marks
+    after = left_open()
+    findings = {
+        "not finite": not all(np.isfinite(network.theta).all() for network in networks),
+        "left open": after != before,
+        "memory grew": memory_end > memory + 10,
+    }
+    wrong = ", ".join(name for name, found in findings.items() if found)
+    rates = f"{steps / tenth:,.0f} → {(all_steps - steps_9) / (end - ninth):,.0f}"
+    files, children = (f"{x} → {y}" for x, y in zip(before, after, strict=True))
+    memories = f"{memory:.1f} → {memory_end:.1f}"
+    print(LINE.format(chapter, f"{all_steps:,}", f"{end:.0f}", rates, memories, files, children, wrong or "none"))
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chapters", nargs="*", metavar="chapter", help=f"of {', '.join(CHAPTERS)}; default: all")
+    parser.add_argument("--steps", type=int, default=2_000_000, help="of each chapter, default: %(default)s")
+    parser.add_argument("--minutes", type=float, default=10, help="for each chapter, default: %(default)s")
+    parser.add_argument("--smoke", action="store_true", help="10,000 steps of each")
+    args = parser.parse_args()
+    if unknown := set(args.chapters) - CHAPTERS.keys():
+        parser.error(f"no such chapter: {', '.join(unknown)}")
+    sys.stdout.reconfigure(line_buffering=True)  # a line as soon as it is known, in a pipe too
+    print(LINE.format("chapter", "steps", "s", "steps/s", "MB", "files", "children", "findings"))
+    steps = 10_000 if args.smoke else args.steps
+    wrong = [soak(chapter, steps, 60 * args.minutes) for chapter in args.chapters or CHAPTERS]
+    sys.exit(any(wrong))
+
+
+if __name__ == "__main__":
+    main()

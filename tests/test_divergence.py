@@ -1,0 +1,139 @@
+"""Divergence: a run that meets a number that is not finite ends in a FloatingPointError that names the quantity and
+the step, and leaves the parameters as the last step of an optimiser that succeeded left them."""
+
+import functools
+import re
+
+import numpy as np
+import pytest
+from envs import NEXT_STEP, SAME_STEP, Scripted, ScriptedVector
+from helpers import same_bits
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from scratchpg import SoftmaxPolicy, Value
+from scratchpg.algorithms import a2c, a3c, actor_critic, baseline, ppo, reinforce
+from scratchpg.optim import SGD
+
+CHAPTERS = {
+    "reinforce": reinforce.train,
+    "baseline": baseline.train,
+    "td": functools.partial(actor_critic.train, method="td"),
+    "mc": functools.partial(actor_critic.train, method="mc"),
+    "a2c": a2c.train,
+    "ppo": functools.partial(ppo.train, n_steps=16, batch_size=4),
+}
+SCRIPT = [(3, "truncated"), (1, "terminated"), (4, "both"), (2, "terminated")]
+ENVIRONMENTS = {
+    "single": lambda **replace: Scripted(SCRIPT, **replace),
+    "next step": lambda **replace: ScriptedVector([SCRIPT] * 2, NEXT_STEP, **replace),
+    "same step": lambda **replace: ScriptedVector([SCRIPT] * 2, SAME_STEP, **replace),
+}
+PLACES = [(episode, t) for episode in range(60) for t in range(SCRIPT[episode % 4][0] + 1)]  # of every observation
+BAD = [np.nan, np.inf, -np.inf]
+every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+
+
+def networks(dtype=np.float32):
+    return SoftmaxPolicy((3, 4, 2), rng=0, dtype=dtype), Value((3, 4), rng=1, dtype=dtype)
+
+
+def run_to_the_error(chapter, env, policy, value, **settings):
+    """The message of the error in which a run ends, after a look at what it left."""
+    thetas = [policy.theta] if chapter == "reinforce" else [policy.theta, value.theta]
+    kept, step, steps = {id(theta): theta.copy() for theta in thetas}, SGD.step, 0
+
+    def noted(self, gradient):
+        norm = step(self, gradient)
+        kept[id(self.theta)] = self.theta.copy()
+        return norm
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(FloatingPointError) as stop:
+        patch.setattr(SGD, "step", noted)
+        for progress in CHAPTERS[chapter](env, *[policy, value][: len(thetas)], total_steps=500, seed=0, **settings):
+            steps = progress.steps
+    for theta in thetas:
+        assert same_bits(theta, kept[id(theta)]) and np.isfinite(theta).all()
+    message, _, where = str(stop.value).rpartition(" (")
+    assert where == f"after {steps} steps)"
+    return message
+
+
+@every_chapter
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@given(st.sampled_from(["reward", "observation", "last observation"]), st.integers(0, 60), st.sampled_from(BAD))
+@settings(max_examples=5, phases=[Phase.generate])  # as short an example as any: shrinking it takes long
+def test_an_environment_that_breaks_at_any_step(chapter, environment, what, first, bad):
+    """It stays broken: a reward after the episodes that were asked for is no experience, and harms nothing."""
+    kind = what.split()[-1]
+    places = [(e, t) for e, t in PLACES[first:] if what != "last observation" or t == SCRIPT[e % 4][0]]
+    env = ENVIRONMENTS[environment](replace={(kind, *place): bad for place in places})
+    message = run_to_the_error(chapter, env, *networks())
+    name = "last observations" if environment == "same step" and what == "last observation" else f"{kind}s"
+    assert re.fullmatch(rf"{name} must be finite, but {name}\[.*\] is {bad}", message)
+
+
+@every_chapter
+@pytest.mark.parametrize(("dtype", "rate"), [(np.float32, 1e30), (np.float64, 1e200)])
+def test_a_learning_rate_that_explodes(chapter, dtype, rate):
+    message = run_to_the_error(chapter, Scripted(SCRIPT), *networks(dtype), learning_rate=rate)
+    assert message.startswith("the step of the parameters is not finite")
+
+
+@pytest.mark.parametrize("chapter", ["baseline", "td", "mc", "a2c"])
+def test_a_learning_rate_of_the_value_that_explodes(chapter):
+    message = run_to_the_error(chapter, Scripted(SCRIPT), *networks(), value_learning_rate=1e30)
+    assert message.startswith("the step of the parameters is not finite")
+
+
+@every_chapter
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_logits_that_overflow(chapter, environment):
+    """Four times 1e38 is more than float32 holds: the logits are infinite, and their differences NaN."""
+    policy, value = networks()
+    policy.theta[:] = 1e38
+    message = run_to_the_error(chapter, ENVIRONMENTS[environment](), policy, value)
+    assert re.fullmatch(r"the norm of the gradient is nan|old_log_prob must be finite, but .* is nan", message)
+    assert (policy.theta == np.float32(1e38)).all()
+
+
+@pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter != "reinforce"])
+def test_values_that_overflow(chapter):
+    policy, value = networks()
+    value.theta[:] = 1e38
+    run_to_the_error(chapter, Scripted(SCRIPT), policy, value)
+    assert (value.theta == np.float32(1e38)).all()
+
+
+A3C = {"n_steps": 5, "learning_rate": 1e-2}
+
+
+@pytest.mark.parametrize(
+    ("replace", "theta", "changes", "quantity"),
+    [
+        ({("reward", 10, 3): np.nan}, None, {}, "rewards must be finite, but rewards["),
+        ({("observation", 6, 2): -np.inf}, None, {}, "observations must be finite, but observations["),
+        ({}, 1e38, {}, "the norm of the gradient is nan"),
+        ({}, None, {"learning_rate": 1e30}, "the step of the parameters is not finite"),
+    ],
+    ids=["reward", "observation", "logits", "learning rate"],
+)
+def test_a_worker_of_a3c_that_diverges(replace, theta, changes, quantity):
+    """One worker is A2C bit for bit, in this too: the same updates up to the same error, and nothing after it."""
+    left = []
+    for chapter in a3c, a2c:
+        policy, value = networks()
+        if theta:
+            policy.theta[:] = theta
+        env = functools.partial(Scripted, SCRIPT, replace=replace)
+        rng = np.random.default_rng(7)
+        if chapter is a3c:
+            loop = a3c.train(env, policy, value, workers=1, rng=rng, **A3C | changes)
+        else:
+            loop = a2c.train(env(), policy, value, rng=rng.spawn(1)[0], **A3C | changes)
+        with pytest.raises(FloatingPointError) as stop:
+            for _ in loop:
+                pass
+        assert quantity in str(stop.value) and re.search(r"\(after \d+ steps\)$", str(stop.value))
+        left.append((policy.theta, value.theta))
+    assert all(same_bits(*pair) and np.isfinite(pair[0]).all() for pair in zip(*left, strict=True))
