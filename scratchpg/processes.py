@@ -77,8 +77,8 @@ class Crew:
         """Wait a little, then say whether any worker still works; raise RuntimeError if one has failed."""
         running = [i for i, process in enumerate(self.processes) if process.is_alive()]
         wait([x for i in running for x in (self.processes[i].sentinel, self.pipes[i])], timeout=seconds)
-        for i in running:
-            if self.pipes[i].poll() or self.processes[i].exitcode:
+        for i, process in enumerate(self.processes):  # all: one may have ended while nobody was waiting
+            if process.exitcode or self.pipes[i].poll():
                 self._fail(i)
         return any(process.is_alive() for process in self.processes)
 

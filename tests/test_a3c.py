@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -148,6 +149,28 @@ def gradient_at(policy, value, seed):
     return a2c.gradient(policy, *batch.rows(advantages), ent_coef=0.01)
 
 
+def test_each_worker_has_its_own_numbers_and_its_own_copy(monkeypatch):
+    """Generators that draw differently, and networks that stay as they are while others write to the shared ones."""
+    jobs, draws = [], []
+
+    def crew(context, work, jobs_of_all, stop):
+        jobs.extend(jobs_of_all)
+        return nullcontext(SimpleNamespace(working=lambda seconds: False))
+
+    def worker(shared, index, env, policy, value, rng, *settings):
+        for own, of_all in (policy.theta, shared.theta), (value.theta, shared.phi):
+            assert same_bits(own, of_all) and not np.shares_memory(own, of_all)
+        draws.append(rng.random())
+        return iter(())
+
+    monkeypatch.setattr(a3c, "Crew", crew)
+    monkeypatch.setattr(a3c, "worker", worker)
+    list(a3c.train("CartPole-v1", *networks(), workers=3, seed=0))
+    for job in jobs:
+        a3c._work(*job)
+    assert len(set(draws)) == 3
+
+
 @pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
 @pytest.mark.parametrize("make_env", ["CartPole-v1", make_cartpole], ids=["id", "callable"])
 def test_every_start_method(start_method, make_env):
@@ -188,6 +211,24 @@ def test_one_worker_that_fails_ends_the_run_and_keeps_what_was_learned(fault, er
     assert np.isfinite(policy.theta).all() and np.isfinite(value.theta).all()
     assert_nothing_left()
     assert shm() == names
+
+
+def test_a_worker_that_dies_while_nobody_waits_is_noticed(tmp_path):
+    policy, value = networks()
+    once = tmp_path / "taken"
+    once.touch()
+    make_env = functools.partial(in_one_worker, kills_itself, once)
+    loop = a3c.train(make_env, policy, value, workers=3, total_steps=ENDLESS)
+    once.unlink()
+    next(loop)
+    deadline = time.monotonic() + 30
+    while len(multiprocessing.active_children()) == 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(RuntimeError, match=r"worker \d died: SIGKILL"):
+        for _ in range(20):
+            next(loop)
+    assert_nothing_left()
 
 
 def test_busy_workers_are_all_stopped_together():

@@ -154,6 +154,7 @@ PER_ROW = [
     (but(WEIGHTS, -np.inf), "{name} must be finite, but {name}[3] is -inf"),
 ]
 PER_STEP = [(np.ones(4), "(4,)"), (np.ones((3, 1)), "(3, 1)"), (1.0, "()")]
+FINITE_PER_STEP = [*PER_STEP, (np.array([0, 1, np.nan]), "{name} must be finite, but {name}[2] is nan")]
 ENVIRONMENTS = [
     (env(action_space=box), "a softmax policy needs a Discrete action space, not Box("),
     (env(action_space=pair), "a softmax policy needs a Discrete action space, not MultiDiscrete("),
@@ -204,10 +205,7 @@ REFUSED = {
         (but(WEIGHTS, np.nan), "targets must be finite, but targets[3] is nan"),
     ],
     **dict.fromkeys(["terminated", "truncated", "ended"], PER_STEP),
-    **dict.fromkeys(
-        ["rewards", "values", "next_values"],
-        [*PER_STEP, (np.array([0, 1, np.nan]), "{name} must be finite, but {name}[2] is nan")],
-    ),
+    **dict.fromkeys(["rewards", "values", "next_values"], FINITE_PER_STEP),
     "sizes": [((), SIZES), ((3, 0), SIZES), ((3, -2), SIZES), ((3, 2.5), SIZES), ((3, True), SIZES), ("32", SIZES)],
 }
 

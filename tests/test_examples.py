@@ -5,6 +5,7 @@ import os
 import pkgutil
 import re
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "co
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
 DRAWN = [name for name in STUDIES if "common.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]
+README = sorted(set(re.findall(r"`python examples/([^`]+)`", (EXAMPLES.parent / "README.md").read_text("utf-8"))))
 EVALUATION = r"evaluation: mean -?\d+\.\d+ ± \d+\.\d+ over (\d+) episodes \(sampled actions\)"
 SETTINGS = {
     "default": {"total_steps": 1000, "n_envs": 2, "hidden": (8,), "gamma": 0.9},
@@ -84,6 +86,22 @@ def test_a_short_run_ends_with_the_evaluation(script, run):
 @pytest.mark.parametrize("script", STUDIES)
 def test_a_short_run_of_a_study(script, run):
     status, out, err = run(script, "--smoke")
+    assert (status, err) == (0, "") and out
+
+
+@pytest.mark.parametrize("command", README)
+def test_command_that_readme_prints(command, run, tmp_path, monkeypatch):
+    """With --smoke added, and CartPole-v1 and 0 for the ID and the S of what it prints."""
+    script, *arguments = shlex.split(command)
+    if "--peers" in arguments:
+        pytest.importorskip("stable_baselines3")
+    if "--plot" in arguments:
+        pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples" / "figures").mkdir(parents=True)
+    save("ppo.npz", SoftmaxPolicy((4, 2), rng=0), env="CartPole-v1")
+    arguments = [{"ID": "CartPole-v1", "S": "0"}.get(word, word) for word in arguments]
+    status, out, err = run(script.removesuffix(".py"), *arguments, "--smoke")
     assert (status, err) == (0, "") and out
 
 

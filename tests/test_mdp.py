@@ -273,6 +273,30 @@ def test_from_env_refuses_what_is_no_finite_mdp():
         FiniteMDP.from_env(env, 10)
 
 
+class Tabular(gym.Env):
+    """Nothing but a table and, if given, where it starts."""
+
+    def __init__(self, P, start=None):
+        self.P = P
+        if start is not None:
+            self.initial_state_distrib = start
+
+
+def test_from_env_looks_at_every_state_that_an_episode_comes_to():
+    """State 2 is two steps from the start, and nothing leads back."""
+    table = {0: {0: [(1.0, 1, 0.0, False)]}, 1: {0: [(0.5, 2, 0.0, True), (0.5, 2, 0.0, False)]}}
+    table[2] = {0: [(1.0, 2, 0.0, False)]}
+    with pytest.raises(ValueError, match="state 2 must end every episode that comes to it or none"):
+        FiniteMDP.from_env(Tabular(table, [1.0, 0.0, 0.0]), 10)
+    with pytest.raises(ValueError, match=r"env must have unwrapped\.P and \.initial_state_distrib"):
+        FiniteMDP.from_env(Tabular(table), 10)
+
+
+def test_from_env_of_a_single_state_and_an_impossible_end():
+    mdp = FiniteMDP.from_env(Tabular({0: {0: [(1.0, 0, 3.0, False), (0.0, 0, 9.0, True)]}}, [1.0]), 10)
+    assert not mdp.terminal.any() and mdp.transition.tolist() == [[[1]]] and mdp.reward.tolist() == [[[3]]]
+
+
 def test_tables_are_copied():
     """What a terminal state's rows hold does not count, and the caller's arrays stay as they are."""
     given_tables = tables(terminal=[False, True], transition=changed(HALF, 1, 7.0), reward=np.ones((2, 2)))

@@ -62,6 +62,16 @@ def test_a_sample_stops_pushing_on_one_side_of_the_clip_only(A, r, epsilon):
         np.testing.assert_allclose(g, r * a2c.gradient(policy, state, action, np.array([A])), rtol=1e-12)
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_on_the_edge_of_the_clip_a_sample_still_pushes(side):
+    """(6.3) says > and <: at r = 1 ± ε exactly, to the last bit, nothing is clipped."""
+    policy, state, action = SoftmaxPolicy((1, 2), theta=np.array([0.3, -0.2, 0.1, 0.0])), np.ones((1, 1)), np.array([1])
+    log_prob = policy(state).log_prob(action)
+    old_log_prob = log_prob - side * 0.1
+    epsilon = abs(np.exp(log_prob - old_log_prob)[0] - 1)  # of two numbers this near the difference is exact
+    assert ppo.gradient(policy, state, action, old_log_prob, np.array([side]), clip_range=epsilon).any()
+
+
 def test_an_overflowing_ratio_is_clipped_for_a_good_action_and_counts_nothing_without_advantage():
     policy, state = SoftmaxPolicy((1, 2), theta=np.zeros(4)), np.ones((1, 1))
     with np.errstate(over="ignore", invalid="ignore"):

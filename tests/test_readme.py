@@ -24,10 +24,18 @@ def test_python_block_runs(line, block):
     exec(compile("\n" * (line - 1) + block, ROOT / "README.md", "exec"), {"__name__": "__main__"})
 
 
+def test_every_file_it_names_is_there():
+    names = re.findall(r"`([\w/]+\.(?:py|npz|png|gif))`|\]\(([^)]+)\)", README)
+    places = [ROOT / place for place in ("", "scratchpg", "scratchpg/algorithms", "examples", "tests")]
+    made = {"curve.png"}  # by the commands
+    missing = [name for pair in names for name in pair if name and not any((place / name).exists() for place in places)]
+    assert set(missing) <= made
+
+
 def test_ci_runs_the_two_commands_as_printed():
     commands = [line for _, block in blocks("sh") for line in block.splitlines()]
     assert commands == [
-        "python -m pip install . && python examples/reinforce.py",
+        'python -m pip install ".[plot]" && python examples/reinforce.py --plot curve.png',
         'python -m pip install ".[test]" && python -m pytest',
     ]
     if not shutil.which("bash"):

@@ -252,6 +252,9 @@ def test_longdouble_is_kept_through_the_arithmetic():
 def test_normalized_by_hand():
     # 1, 2, 3, 6: mean 3, deviations -2, -1, 0, 3, their mean square (4 + 1 + 0 + 9) / 4 = 3.5
     np.testing.assert_allclose(returns.normalized(np.array([1.0, 2, 3, 6])), np.array([-2, -1, 0, 3]) / np.sqrt(3.5))
+    np.testing.assert_allclose(returns.normalized(np.array([1.0, 3.0])), [-1, 1])
+    # mean 1e-8, deviation 1e-8: as large as what is added to it
+    np.testing.assert_allclose(returns.normalized(np.array([0.0, 2e-8])), [-0.5, 0.5])
 
 
 def test_normalized_where_there_is_no_deviation():
@@ -265,4 +268,5 @@ def test_explained_variance_by_hand():
     assert returns.explained_variance(targets, np.full(4, 9.0)) == 0
     # errors 0, 0, 0, 4: mean 1, variance (1 + 1 + 1 + 9) / 4 = 3 beside the 3.5 of the targets
     assert returns.explained_variance(targets, np.array([1.0, 2.0, 3.0, 2.0])) == pytest.approx(1 - 3 / 3.5)
+    assert returns.explained_variance(targets / 8, targets / 8) == 1  # however small the variance
     assert np.isnan(returns.explained_variance(np.full(4, 7.0), targets))

@@ -82,3 +82,4 @@ def test_for_env():
     value = Value.for_env(gym.make_vec("CartPole-v1", 2), hidden=(8,), rng=0, dtype=np.float64)
     assert value.net.sizes == (4, 8, 1)
     assert same_bits(value.theta, Value((4, 8), rng=0, dtype=np.float64).theta)
+    assert Value.for_env(gym.make("CartPole-v1")).net.sizes == (4, 64, 64, 1)
