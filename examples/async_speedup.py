@@ -9,9 +9,9 @@ return of the last 100 episodes reaches the goal. Beside it the speed-ups of Mni
 table 2: time to a reference score on seven Atari games, by threads).
 """
 
-import argparse
 import functools
 import multiprocessing
+import sys
 import time
 
 import common
@@ -74,11 +74,8 @@ def lost_updates(size=4610, updates=20_000):
     return lost.mean(), lost.max()
 
 
-def draw(path, workers, rates, seconds):
+def draw(figure, workers, rates, seconds):
     """Speed-up against the number of workers, on logarithmic axes."""
-    figure = common.new_figure(path)
-    if figure is None:
-        return
     axes = figure.add_subplot(xlabel="workers", ylabel="speed-up", xscale="log", yscale="log")
     axes.plot(workers, workers, color="0.7", linestyle="--", label="ideal")
     axes.plot(workers, rates / rates[0], marker="o", label="steps per second")
@@ -89,20 +86,19 @@ def draw(path, workers, rates, seconds):
         axis.set_minor_formatter("")
     axes.set_xticks(workers, [str(n) for n in workers])
     axes.legend()
-    figure.savefig(path)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, nargs="+", default=list(PAPER), help="numbers of workers to try")
-    parser.add_argument("--delay", type=float, default=2.0, help="ms that a step waits (default: %(default)s)")
-    parser.add_argument("--goal", type=float, default=200.0, help="mean return to reach (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each, of which the median counts")
-    parser.add_argument("--plot", metavar="FILE", help="draw the speed-ups")
-    parser.add_argument("--smoke", action="store_true", help="the whole path in a second or two")
-    args = parser.parse_args()
+    args = common.study(
+        __doc__,
+        workers=dict(type=int, nargs="+", default=list(PAPER), help="numbers of workers to try"),
+        delay=dict(type=float, default=2.0, help="ms that a step waits (default: %(default)s)"),
+        goal=dict(type=float, default=200.0, help="mean return to reach (default: %(default)s)"),
+        seeds=dict(type=int, default=1, help="runs of each, of which the median counts"),
+    )
     if min(args.workers) < 1 or args.seeds < 1 or args.delay < 0:
-        parser.error("--workers and --seeds must be at least 1, --delay at least 0")
+        common.complain("error: --workers and --seeds must be at least 1, --delay at least 0")
+        sys.exit(common.WRONG_USE)
     if args.smoke:
         args.workers, args.delay, args.goal = [1, 2], 0.1, 20.0
 
@@ -110,7 +106,10 @@ def main():
     print("workers   steps/s  speed-up   seconds to goal  speed-up   paper (threads)")
     rates, seconds = np.empty((2, len(args.workers)))
     for i, n in enumerate(args.workers):
-        runs = [run(n, args.delay / 1000, args.goal, seed, limit=400_000) for seed in range(args.seeds)]
+        runs = [
+            run(n, args.delay / 1000, args.goal, seed, limit=400_000)
+            for seed in range(args.seed, args.seed + args.seeds)
+        ]
         rates[i] = np.median([rate for rate, _ in runs])
         seconds[i] = np.median([np.inf if time is None else time for _, time in runs])
         spread = "/".join("-" if time is None else f"{time:.1f}" for _, time in runs)
@@ -123,8 +122,9 @@ def main():
     print(
         f"updates lost when two processes do nothing but write: {mean:.1%} on average, {worst:.1%} in the worst element"
     )
-    if args.plot:
-        draw(args.plot, args.workers, rates, seconds)
+    if args.figure:
+        draw(args.figure, args.workers, rates, seconds)
+        args.figure.savefig(args.plot)
 
 
 if __name__ == "__main__":

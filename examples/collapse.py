@@ -9,7 +9,8 @@ size ¼ or in 50 of 1/200, and go on with updates of 8 fresh episodes each, with
 
 What to see: A > 0 raises the probability of the action taken, A < 0 lowers it (7.4). One large step leads to 99/1. The
 better action is hardly ever seen again, and as V has changed, its Q - V is twice what it was. PPO stops just past the
-ratio 1 + ε. That takes small steps: its very first one is the vanilla one, and as large.
+ratio 1 + ε. That takes small steps: its very first one is the vanilla one, and as large, and then it collapses, too.
+Vanilla in small steps goes to 0.89, yet comes back here, more slowly.
 """
 
 import common

@@ -140,7 +140,7 @@ def draw(figure, curves, goal, env_id):
         panels[column].set(xscale="log", xlabel=label)
         panels[column].grid(alpha=0.3)
         if goal is not None:
-            panels[column].axhline(goal, color="0.5", linestyle=":")
+            panels[column].axhline(goal, color="0.5", linestyle=":", label="solved")
         for name, runs in curves.items():
             begin, end = max(rows[1, column] for rows in runs), max(rows[-1, column] for rows in runs)
             x = np.geomspace(begin, end, 40)

@@ -1,7 +1,13 @@
 """Is REINFORCE's estimate right? The mean of one-trajectory estimates against the exact ∇J: (1.10), (1.12).
 
-An unbiased estimate has an error that falls like 1/√N, for ever; a biased one stops at its bias. The common practice of
-dropping γ^t is drawn beside: it follows the line at first, and then leaves it.
+    python examples/unbiased.py
+    python examples/unbiased.py --plot unbiased.png
+
+J and ∇J of a corridor are sums over all its trajectories, (1.2) and (1.9); those of FrozenLake-v1, which has too many,
+come by recursion, (3.1) and (1.10).
+
+What to see: an unbiased estimate has an error that falls like 1/√N, for ever; a biased one stops at its bias. The
+common practice of dropping γ^t follows the line at first, and then leaves it.
 """
 
 import common
@@ -54,9 +60,12 @@ def main():
     ):
         rng = np.random.default_rng(args.seed)
         policy = SoftmaxPolicy.for_env(env, (), rng, dtype=np.float64)
-        exact = mdp.gradient(policy, gamma)
+        J, exact = mdp.objective(policy, gamma), mdp.gradient(policy, gamma)
+        if name == "corridor":
+            tau = mdp.trajectories(policy)
+            J, exact = tau.objective(gamma), tau.gradient(policy, gamma)
         kept, dropped = one_trajectory_estimates(env, policy, gamma, Ns[-1], rng)
-        print(f"\n{name}: horizon {mdp.horizon}, γ = {gamma}, J = {mdp.objective(policy, gamma):.4g}")
+        print(f"\n{name}: horizon {mdp.horizon}, γ = {gamma}, J = {J:.4g}")
         top = np.argsort(-abs(exact))[:6]  # the largest components
         for label, g in ("∇J exactly", exact), ("with γ^t", kept.mean(axis=0)), ("without γ^t", dropped.mean(axis=0)):
             print(f"{label:>13}  " + "".join(f"{x:11.2e}" for x in g[top]))
@@ -65,10 +74,11 @@ def main():
         for N, error, other in zip(Ns, *curves[name], strict=True):
             print(f"{N:8d} {error:10.4f} {curves[name][0][0] / N**0.5:10.4f} {other:12.4f}")
     if args.figure:
-        plot(args.figure, Ns, curves, args.plot)
+        draw(args.figure, Ns, curves)
+        args.figure.savefig(args.plot, dpi=120)
 
 
-def plot(figure, Ns, curves, path):
+def draw(figure, Ns, curves):
     figure.set_size_inches(10, 4)
     for ax, (name, (kept, dropped)) in zip(figure.subplots(1, 2), curves.items(), strict=True):
         ax.loglog(Ns, dropped, "s-", color="tab:orange", label="without γ^t")
@@ -77,8 +87,6 @@ def plot(figure, Ns, curves, path):
         ax.set(title=name, xlabel="episodes N", ylabel="|mean of N estimates - ∇J| / |∇J|")
         ax.grid(alpha=0.3)
         ax.legend()
-    figure.savefig(path, dpi=120)
-    print(f"\nwrote {path}")
 
 
 if __name__ == "__main__":

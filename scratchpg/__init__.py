@@ -12,22 +12,7 @@ from .training import Progress
 from .value import Value
 
 __all__ = [
-    "MLP",
-    "FiniteMDP",
-    "Progress",
-    "Softmax",
-    "SoftmaxPolicy",
-    "Value",
-    "a2c",
-    "a3c",
-    "actor_critic",
-    "baseline",
-    "evaluate",
-    "gradcheck",
-    "load",
-    "ppo",
-    "reinforce",
-    "returns",
-    "save",
-]
+    "MLP", "FiniteMDP", "Progress", "Softmax", "SoftmaxPolicy", "Value", "a2c", "a3c", "actor_critic", "baseline",
+    "evaluate", "gradcheck", "load", "ppo", "reinforce", "returns", "save",
+]  # fmt: skip
 __version__ = "0.1.0"

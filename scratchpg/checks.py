@@ -34,13 +34,14 @@ COUNT = Integral, "an integer of at least 1", lambda x: x >= 1
 SHARE = Real, "a number in [0, 1]", lambda x: 0 <= x <= 1
 DECAY = Real, "a number in [0, 1)", lambda x: 0 <= x < 1
 POSITIVE = Real, "a finite number > 0", lambda x: 0 < x < math.inf
+METHODS = multiprocessing.get_all_start_methods()
 
 HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
     "seed": ("of all randomness", *NATURAL),
     "total_steps": ("environment steps to train for", *NATURAL),
     "n_envs": ("environments side by side", *COUNT),
     "n_episodes": ("episodes per update", *COUNT),
-    "n_steps": ("steps of each environment per update", *COUNT),
+    "n_steps": ("steps of each environment per batch", *COUNT),
     "n": ("steps that an advantage looks ahead", *COUNT),
     "batch_size": ("rows per minibatch", *COUNT),
     "n_epochs": ("passes over each batch", *COUNT),
@@ -49,7 +50,7 @@ HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
     "workers": ("worker processes", *COUNT),
     "gamma": ("the discount γ", *SHARE),
     "gae_lambda": ("λ of GAE", *SHARE),
-    "learning_rate": ("the step size of the policy", *POSITIVE),
+    "learning_rate": ("the step size, of the policy alone where the value has its own", *POSITIVE),
     "value_learning_rate": ("the step size of the value", *POSITIVE),
     "clip_range": ("ε of the clip", *POSITIVE),
     "ent_coef": ("the weight β of the entropy bonus", Real, "a finite number ≥ 0", lambda x: 0 <= x < math.inf),
@@ -57,18 +58,13 @@ HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
     "beta": ("a decay of Adam's averages", *DECAY),
     "eps": ("the ε of an optimiser", *POSITIVE),
     "max_grad_norm": (
-        "the longest gradient to pass unclipped",
+        "the longest gradient left unclipped",
         Real,
         "a number > 0 (inf: never clip)",
         lambda x: x > 0,
     ),
     "method": ("how the critic learns", str, '"td" or "mc"', lambda x: x in ("td", "mc")),
-    "start_method": (
-        "how worker processes begin",
-        str,
-        f"one of {', '.join(multiprocessing.get_all_start_methods())}",
-        lambda x: x in multiprocessing.get_all_start_methods(),
-    ),
+    "start_method": ("how worker processes begin", str, f"one of {', '.join(METHODS)}", lambda x: x in METHODS),
     "target_kl": ("the KL at which the epochs stop", *POSITIVE),
 }
 
@@ -140,7 +136,11 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        try:
+            arguments = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{function.__module__}: {error}; it takes {', '.join(signature.parameters)}") from None
+        for name, value in arguments.items():
             annotation = signature.parameters[name].annotation
             if annotation is bool and not isinstance(value, bool | np.bool_):
                 raise TypeError(f"{name} must be True or False, not {value!r}")

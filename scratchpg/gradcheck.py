@@ -3,7 +3,7 @@
     ∂f/∂θ_i ≈ [ 8 (f(θ + h e_i) - f(θ - h e_i)) - (f(θ + 2h e_i) - f(θ - 2h e_i)) ] / 12h
 
 The central difference of fourth order: with h = ε^(1/5) it leaves an error of about ε^(4/5), where ε is the spacing of
-the floating-point numbers: 3e-13 in float64, 6e-16 in longdouble where that is the 80-bit type.
+the floating-point numbers: 3e-13 in float64, 7e-16 in longdouble where that is the 80-bit type.
 """
 
 from collections.abc import Callable
@@ -39,8 +39,8 @@ def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
 def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, rtol: float = 1e-6) -> float:
     """Compare a gradient (P,) of f at θ with finite differences; return the worst relative error, or raise.
 
-    Each component is held against its own size, not against the largest. Only what the arithmetic can't resolve is
-    granted on top: the rounding of f over the step, so components below about ε^(4/5) f are beyond any difference.
+    Each component is held against its own size, not against the largest. Only what the arithmetic can't resolve counts
+    as no error: the rounding of f over the step, so components below about ε^(4/5) f are beyond any difference.
     Raises AssertionError naming the worst component if its relative error exceeds rtol.
 
     >>> theta = np.array([1.0, 2.0])

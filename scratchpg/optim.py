@@ -105,8 +105,9 @@ class Adam(SGD):
         max_grad_norm: float = math.inf,
     ) -> None:
         super().__init__(theta, learning_rate, max_grad_norm=max_grad_norm)
+        check_hyperparameters(eps=eps)
         for beta in betas:
-            check_hyperparameters(beta=beta, eps=eps)
+            check_hyperparameters(beta=beta)
         self.betas, self.eps, self.t = betas, eps, 0
         self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
 

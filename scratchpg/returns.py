@@ -65,7 +65,8 @@ def n_step(
 ) -> Array:
     """(4.2)  A_t^{(n)} = Σ_{k<n} γ^k r_{t+k} + γ^n V(s_{t+n}) - V(s_t) = Σ_{k<n} γ^k δ_{t+k}  (the sum telescopes).
 
-    Where the episode ends, or the rows do, after fewer than n steps, the sum stops there.
+    Where the episode ends, or the rows do, before n steps, the sum stops there, with the value of where it stops: 0 if
+    that is terminal.
     """
     check_hyperparameters(n=n)
     delta = td_errors(rewards, values, next_values, terminated, gamma)
@@ -100,7 +101,7 @@ def gae(
 
 
 def normalized(advantages: Array) -> Array:
-    """(A - mean A) / (std A + 1e-8), (B,): equal advantages become 0, a single one is left as it is.
+    """(A - mean A) / (std A + 1e-8), (B,): equal ones become 0 up to rounding, a single one is left as it is.
 
     A departure from (6.2): dividing by the deviation of its own batch biases the gradient, also in its direction.
     """
@@ -115,7 +116,7 @@ def explained_variance(targets: Array, values: Array) -> float:
     """1 - Var[target - V] / Var[target]: 1 for a perfect prediction, 0 for a constant; NaN if all targets are equal."""
     if np.shape(targets) != np.shape(values):
         raise ValueError(f"values must have the shape {np.shape(targets)} of targets, not {np.shape(values)}")
-    variance = np.var(targets)
+    variance = np.var(targets) if np.ptp(targets) else 0.0
     return float(1 - np.var(targets - values) / variance) if variance > 0 else np.nan
 
 

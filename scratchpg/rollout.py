@@ -1,7 +1,7 @@
 """Experience: segments or whole episodes of one environment or a vector of them, in one time-major layout."""
 
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ class Batch:
 
     `states` has one row more, so `states[t + 1]` follows `states[t]`; where an environment reset itself within the
     step, the true successor stands in `last_states`. Rows that are not `valid` (resets, and what an environment does
-    beyond its episodes) are left out by `rows`; their reward is 0 and they end nothing.
+    after the last episode asked of it) are left out by `rows`; their reward is 0 and they end nothing.
     """
 
     states: Array  # (T+1, N, observation)
@@ -78,7 +78,7 @@ class Collector:
         self.running = np.zeros(self.face.n)  # the return so far of the episode under way
 
     def collect(self, n_steps: int) -> Batch:
-        """The next n_steps rows; episodes go on from one call to the next, and begin anew after whole episodes."""
+        """The next n_steps rows. Episodes go on from one call to the next; after `collect_episodes` all begin anew."""
         if self.stale:
             self._start()
         batch = self._room_for(n_steps)
@@ -163,9 +163,6 @@ class Collector:
 
 def _resized(batch: Batch, T: int) -> Batch:
     """The batch with room for T rows: cut, or with more to fill."""
-
-    def resize(name: str, x: Any) -> Any:
-        rows = T + (name == "states")
-        return x if name == "last_states" else np.concatenate([x, x])[:rows]
-
-    return Batch(**{f.name: resize(f.name, getattr(batch, f.name)) for f in fields(batch)})
+    arrays = {name: x for name, x in vars(batch).items() if name != "last_states"}
+    resized: Any = {name: np.concatenate([x, x])[: T + (name == "states")] for name, x in arrays.items()}
+    return replace(batch, **resized)

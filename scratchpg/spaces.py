@@ -21,7 +21,7 @@ AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 
 def make(env_id: str, n_envs: int | None = None, **kwargs: Any) -> Any:
-    """`gymnasium.make`, or `make_vec` of n environments, with a ValueError for an environment there is none of."""
+    """`gymnasium.make`, or `make_vec` of n environments, or a ValueError for an unknown one."""
     if n_envs is not None:
         check_hyperparameters(n_envs=n_envs)
     try:

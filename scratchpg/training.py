@@ -16,8 +16,8 @@ P = ParamSpec("P")
 
 
 class Progress(SimpleNamespace):
-    """What an update reports: steps, episodes, mean_return (of the last 100 finished episodes; NaN before the first),
-    and the chapter's diagnostics by name. Prints as one aligned line.
+    """What an update reports: steps, episodes, mean_return (undiscounted, of the last 100 finished episodes; NaN before
+    the first), and the chapter's diagnostics by name. Prints as one aligned line.
 
     >>> print(Progress(steps=2048, episodes=97, mean_return=21.5, entropy=0.68))
     steps     2048  episodes       97  mean_return     21.5  entropy     0.68

@@ -42,8 +42,8 @@ class Value(Approximator):
     def mse_gradient(self, states: Array, targets: Array) -> Array:
         """(2.3)  ∇_φ L_V = -2 mean_t (G_t - V_φ(s_t)) ∇V_φ(s_t), flat (P,).
 
-        The factor 2 is kept: half of this is what texts with L_V = ½ mean(…)² print. ValueError for targets of another
-        shape, or not finite.
+        Texts that define L_V as half of this have half this gradient. ValueError for targets of another shape, or not
+        finite.
 
         >>> Value((1,), theta=np.zeros(2)).mse_gradient(np.ones((1, 1)), np.array([3.0]))  # -2 (3 - 0), for W and b
         array([-6., -6.])

@@ -420,6 +420,7 @@ def test_compare_plot(compare, common):
     for column, axes in enumerate(figure.axes):
         goal, ppo, a2c = axes.lines
         assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == [
+            "solved",
             ppo.get_label(),
             a2c.get_label(),
         ]

@@ -1,5 +1,6 @@
 """What README.md shows is what runs: its Python blocks here, its commands in .ci/run."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -25,18 +26,20 @@ def test_python_block_runs(line, block):
 
 
 def test_every_file_it_names_is_there():
-    names = re.findall(r"`([\w/]+\.(?:py|npz|png|gif))`|\]\(([^)]+)\)", README)
-    places = [ROOT / place for place in ("", "scratchpg", "scratchpg/algorithms", "examples", "tests")]
-    made = {"curve.png"}  # by the commands
-    missing = [name for pair in names for name in pair if name and not any((place / name).exists() for place in places)]
-    assert set(missing) <= made
+    words = [word for span in re.findall(r"`([^`\n]+)`", README) for word in span.split()]
+    names = [word for word in words if re.fullmatch(r"[\w./]+(\.py|/)|\.ci/run", word)]
+    names += re.findall(r"\]\((?!#)([^)]+)\)", README)
+    places = [ROOT / place for place in ("", "scratchpg", "scratchpg/algorithms", "examples")]
+    assert [name for name in names if not any((place / name).exists() for place in places)] == []
+    modules = re.findall(r"python -m (tests\.\w+)", README)
+    assert modules and all(importlib.util.find_spec(name) for name in modules)
 
 
 def test_ci_runs_the_two_commands_as_printed():
     commands = [line for _, block in blocks("sh") for line in block.splitlines()]
     assert commands == [
-        'python -m pip install ".[plot]" && python examples/reinforce.py --plot curve.png',
-        'python -m pip install ".[test]" && python -m pytest',
+        'python -m pip install -e ".[plot]" && python examples/reinforce.py --plot curve.png',
+        'python -m pip install -e ".[test]" && python -m pytest',
     ]
     if not shutil.which("bash"):
         pytest.skip("needs bash")

@@ -3,7 +3,9 @@
 loss(policy, …)       the surrogate L(θ), a number; only its gradient means something
 gradient(policy, …)   ∇L, flat in θ (P,), to descend along
 train(env, policy, …) a generator of `Progress`, one per update, that trains the networks in place; `seed` or `rng` is
-                      its one source of randomness, so the same seed gives the same bits
+                      its one source of randomness: the same seed gives the same bits (but for A3C with several
+                      workers, which takes make_env for env). `scratchpg.checks.HYPERPARAMETERS` says what each of
+                      the other settings means, and its range
 
 ValueError or TypeError tells what is wrong with an argument, at the call. A run that diverges ends in a
 FloatingPointError with the step and the quantity, and leaves the networks at their last finite parameters.

@@ -12,7 +12,7 @@ one step ahead, n steps, or blends all horizons:
 
 Use it as the plain workhorse: steady, fast, with little to tune. Each batch serves one step only, so it needs more
 experience than PPO; one slow environment holds up all the others, which A3C mends. Its loss wanders about 0, whether
-the policy gets better or worse.
+the policy gets better or worse. Source: Mnih et al. 2016, arXiv:1602.01783, whose A3C it is without the asynchrony.
 """
 
 from collections.abc import Iterator
@@ -72,6 +72,7 @@ def train(
     """Train policy and value in place; yields Progress after every update.
 
     n_steps: rows of each environment per update; 1 is one-step, None is one whole episode of each environment.
+    value_learning_rate: None is learning_rate.
     normalize_advantage: over the rows of each update; a departure from (4.4), see `normalized`.
     """
     collector = Collector(env, policy, generator(seed, rng))

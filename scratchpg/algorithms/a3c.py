@@ -8,10 +8,10 @@ a generator of its own, and each writes what it learned into the parameters that
 
 The gradient is A2C's. Nothing on that path waits for another worker: while one reads θ another may be half way through
 writing it, a step may get lost, and g is used a little later than the θ' it was taken at. This noise is tolerated. The
-averages of RMSProp are shared in the same way. Any worker may be stopped, at any instant, and the others go on.
+averages of RMSProp are shared in the same way. A worker that is halted, at any instant, halts no other.
 
-Use it where the environment is slow: its waiting is then done N times at once. Where it is fast, A2C with a vector of
-environments is simpler, and can be repeated bit for bit, as A3C with more than one worker can't. Its loss is A2C's.
+Use it where the environment is slow: N workers wait at the same time. Where it is fast, A2C with a vector of
+environments is simpler and can be repeated bit for bit, which A3C with more than one worker can't. Its loss is A2C's.
 """
 
 import multiprocessing
@@ -91,25 +91,14 @@ def train(
 
 
 def worker(
-    shared: Any,
-    index: int,
-    env: AnyEnv,
-    policy: SoftmaxPolicy,
-    value: Value,
-    rng: np.random.Generator,
-    total_steps: int,
-    n_steps: int,
-    gamma: float,
-    gae_lambda: float,
-    ent_coef: float,
-    learning_rate: float,
-    max_grad_norm: float,
+    shared: Any, index: int, env: AnyEnv, policy: SoftmaxPolicy, value: Value, rng: np.random.Generator, *settings: Any
 ) -> Iterator[None]:
     """(5.1), the life of one worker, whose own `policy` and `value` are θ' and φ'.
 
     Each `next` goes as far as the next gradients and stops before they are written, so that several workers can be
     driven by hand, in one process, in any order.
     """
+    total_steps, n_steps, gamma, gae_lambda, ent_coef, learning_rate, max_grad_norm = settings
     collector = Collector(env, policy, rng)
     collector.returns = deque(maxlen=max(100 // len(shared.slots), 1))  # about 100 with those of the other workers
     actor = RMSProp(shared.theta, learning_rate, square_avg=shared.theta_average, max_grad_norm=max_grad_norm)

@@ -11,7 +11,7 @@ same episodes, jointly with the policy, in the order (2.4): predict V(s_t), fit 
 beforehand instead (`pretrain`), it goes stale as the policy improves.
 
 Use it wherever you would use REINFORCE: the same expectation, as a rule with less noise. It still waits for the end of
-an episode. Its loss is positive while V lags behind the returns, and has no trend that means anything.
+an episode. Its loss has, as a rule, the sign of G - V, and no trend that means anything. Source: Williams 1992.
 """
 
 from collections.abc import Iterator

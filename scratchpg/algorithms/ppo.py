@@ -12,7 +12,8 @@ on θ the plain estimate from the old batch is biased; one ratio per step repair
 
 Use it first: of this family it takes the fewest environment steps to learn. It has the most to tune, and its clip is
 no bound: the policy can still drift far over many epochs (watch `kl`). Its loss begins each batch at 0, where the
-advantages are normalised, and ends it a little below. Source: Schulman et al. 2017, arXiv:1707.06347, eq. 6, 7.
+advantages are normalised, and ends it a little below. Source: Schulman et al. 2017, arXiv:1707.06347, eq. 6 and 7,
+which maximise what is minimised here.
 """
 
 from collections.abc import Iterator
@@ -99,15 +100,17 @@ def train(
     """Train policy and value in place; yields Progress after every batch.
 
     n_steps, batch_size, n_epochs: rows of each environment per batch, rows per minibatch, passes over the batch.
-    learning_rate, clip_range: a number, or (first, last) to go linearly from one to the other over total_steps.
+    learning_rate, clip_range: a number, or (first, last) to go linearly from one to the other over total_steps. Both
+        networks have the same learning_rate.
     target_kl: leave out the remaining epochs of a batch once `kl` exceeds it.
 
     Diagnostics of the policy after the update against the one before, over the whole batch:
-        kl                   mean_t KL(π_old ‖ π), in nats: 0.001 … 0.05 is healthy, above the steps are too large
-        clip_fraction        the share of rows with |r_t - 1| > ε: 0.05 … 0.3; always 0 means ε does nothing
+        kl                   mean_t KL(π_old ‖ π), in nats: up to some 0.01; above 0.05 the steps are too large
+        clip_fraction        the share of rows with |r_t - 1| > ε: up to some 0.2; always 0 means ε does nothing
         entropy              mean_t H(π), in nats: falls slowly from log A; near 0 exploration has ended
-        explained_variance   1 - Var[target - V] / Var[target]: towards 1; at or below 0 V is no better than a constant
-        gradient_norm        of the last minibatch, before clipping: of the order of max_grad_norm
+        explained_variance   1 - Var[target - V] / Var[target], of V after its fit: towards 1 as long as targets vary;
+                             at or below 0 V is no better than a constant
+        gradient_norm        of the policy, in the last minibatch, before clipping: mostly below max_grad_norm
     """
     rng = generator(seed, rng)
     collector, shuffler = Collector(env, policy, rng), rng.spawn(1)[0]
@@ -131,8 +134,8 @@ def train(
                 k = order[start : start + batch_size]
                 A = normalized(advantages[k]) if normalize_advantage else advantages[k]
                 g = gradient(policy, states[k], actions[k], old_log_prob[k], A, clip_range=epsilon, ent_coef=ent_coef)
-                gradient_norm = actor.step(g)
                 critic.step(value.mse_gradient(states[k], targets[k]))
+                gradient_norm = actor.step(g)
             if target_kl is not None and pi_old.kl(policy(states)).mean() > target_kl:
                 break
 

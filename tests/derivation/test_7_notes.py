@@ -60,7 +60,7 @@ def test_eq_7_1_ratio_of_ppo(case):
 
 
 def test_eq_7_1_plain_reuse_is_biased():
-    """Without the ratio the old batch is unbiased at θ_old only; with the step's own ratio it is nearly repaired."""
+    """Without the ratio the old batch is unbiased at θ_old only; with the step's own ratio it is partly repaired."""
     case = random_case(seed=2, horizon=4, gamma=0.9)
     for size in 0.0, 0.1, 1.0:
         policy, gradient = after_a_step(case, size)

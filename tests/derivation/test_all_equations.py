@@ -1,10 +1,14 @@
-"""Every numbered equation has a test that bears its number, and stands in a docstring of the library."""
+"""Every numbered equation has a test that bears its number, stands in a docstring, and has its line in README's map."""
 
 import ast
+import inspect
+import operator
 import re
 from pathlib import Path
 
 import scratchpg
+
+ROOT = Path(__file__).parents[2]
 
 LAST = {1: 12, 2: 5, 3: 8, 4: 4, 5: 1, 6: 3, 7: 4}  # of each section of the derivation
 EQUATIONS = [f"{section}.{i}" for section, last in LAST.items() for i in range(1, last + 1)]
@@ -27,3 +31,15 @@ def test_every_equation_has_a_test():
 def test_every_equation_stands_in_a_docstring():
     docstrings = " ".join(ast.get_docstring(node) or "" for node in definitions(Path(scratchpg.__file__).parent))
     assert [number for number in EQUATIONS if f"({number})" not in docstrings] == []
+
+
+def test_every_equation_is_on_the_map():
+    """| (1.1) | … | `function` | `test` | `script` |: a docstring with its number, its tests, a script or none."""
+    row = re.compile(r"^\| \((\d\.\d+)\) \| .+ \| `([\w.]+)` \| `(\w+)` \| (?:`(\w+\.py)`|—) \|$", re.MULTILINE)
+    lines = row.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [number for number, *_ in lines] == EQUATIONS
+    tests = [getattr(node, "name", "") for node in definitions(ROOT / "tests")]
+    for number, function, test, script in lines:
+        assert f"({number})" in inspect.getdoc(operator.attrgetter(function)(scratchpg)), (number, function)
+        assert test == f"test_eq_{number.replace('.', '_')}" and any(name.startswith(f"{test}_") for name in tests)
+        assert not script or (ROOT / "examples" / script).is_file(), (number, script)
