@@ -47,6 +47,11 @@ def kills_itself(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kills_itself_later(*_):
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def nan(observation, *rest):
     return observation * np.nan, *rest
 
@@ -217,10 +222,10 @@ def test_a_worker_that_dies_while_nobody_waits_is_noticed(tmp_path):
     policy, value = networks()
     once = tmp_path / "taken"
     once.touch()
-    make_env = functools.partial(in_one_worker, kills_itself, once)
+    make_env = functools.partial(in_one_worker, kills_itself_later, once)
     loop = a3c.train(make_env, policy, value, workers=3, total_steps=ENDLESS)
     once.unlink()
-    next(loop)
+    next(loop)  # it takes a twentieth of a second
     deadline = time.monotonic() + 30
     while len(multiprocessing.active_children()) == 3:
         assert time.monotonic() < deadline
