@@ -31,14 +31,9 @@ class MLP:
     """
 
     def __init__(
-        self,
-        sizes: Sequence[int],
-        rng: Rng = None,
-        *,
-        theta: Array | None = None,
-        dtype: Any = np.float32,
-        output_scale: float = 1.0,
-    ) -> None:
+        self, sizes: Sequence[int], rng: Rng = None, *,
+        theta: Array | None = None, dtype: Any = np.float32, output_scale: float = 1.0,
+    ) -> None:  # fmt: skip
         self.sizes = sizes_of(sizes)
         n_parameters = sum((n + 1) * m for n, m in zip(self.sizes, self.sizes[1:], strict=False))
         if theta is None:

@@ -57,22 +57,16 @@ class SGD:
 
 
 class RMSProp(SGD):
-    """θ ← θ - η g / √(s + ε),   s ← α s + (1-α) g²      as in the A3C paper (arXiv:1602.01783, eq. S2, S3): ε inside
+    """θ ← θ - η g / √(s + ε),   s ← α s + (1-α) g²      as in the A3C paper (arXiv:1602.01783): ε inside
     the root, s from 0. PyTorch's, with ε outside, is another optimiser.
 
     square_avg: s (P,), to be shared with others; without it an array of its own.
     """
 
     def __init__(
-        self,
-        theta: Array,
-        learning_rate: float = 7e-4,
-        *,
-        alpha: float = 0.99,
-        eps: float = 1e-5,
-        square_avg: Array | None = None,
-        max_grad_norm: float = math.inf,
-    ) -> None:
+        self, theta: Array, learning_rate: float = 7e-4, *, alpha: float = 0.99, eps: float = 1e-5,
+        square_avg: Array | None = None, max_grad_norm: float = math.inf,
+    ) -> None:  # fmt: skip
         super().__init__(theta, learning_rate, max_grad_norm=max_grad_norm)
         check_hyperparameters(alpha=alpha, eps=eps)
         self.alpha, self.eps = alpha, eps
@@ -96,14 +90,9 @@ class Adam(SGD):
     """
 
     def __init__(
-        self,
-        theta: Array,
-        learning_rate: float = 3e-4,
-        *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-5,
-        max_grad_norm: float = math.inf,
-    ) -> None:
+        self, theta: Array, learning_rate: float = 3e-4, *, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-5, max_grad_norm: float = math.inf,
+    ) -> None:  # fmt: skip
         super().__init__(theta, learning_rate, max_grad_norm=max_grad_norm)
         check_hyperparameters(eps=eps)
         for beta in betas:

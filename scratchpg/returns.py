@@ -78,14 +78,9 @@ def n_step(
 
 
 def gae(
-    rewards: Array,
-    values: Array,
-    next_values: Array,
-    terminated: Array,
-    truncated: Array,
-    gamma: float,
-    gae_lambda: float,
-) -> Array:
+    rewards: Array, values: Array, next_values: Array, terminated: Array, truncated: Array,
+    gamma: float, gae_lambda: float,
+) -> Array:  # fmt: skip
     """(4.3)  A_t = Σ_k (γλ)^k δ_{t+k}  by the recursion  A_t = δ_t + γλ A_{t+1}, cut where an episode ended.
 
     λ = 0 is the one-step advantage (4.1); λ = 1 is (4.2) with n to the end of the episode or of the rows.

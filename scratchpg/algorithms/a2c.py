@@ -53,22 +53,12 @@ def gradient(
 
 @training
 def train(
-    env: AnyEnv,
-    policy: SoftmaxPolicy,
-    value: Value,
-    *,
-    total_steps: int = 150_000,
-    n_steps: int | None = 5,
-    gamma: float = 0.99,
-    gae_lambda: float = 1.0,
-    ent_coef: float = 0.0,
-    normalize_advantage: bool = False,
-    learning_rate: float = 2e-3,
-    value_learning_rate: float | None = None,
-    max_grad_norm: float = 0.5,
-    seed: int | None = None,
-    rng: Rng = None,
-) -> Iterator[Progress]:
+    env: AnyEnv, policy: SoftmaxPolicy, value: Value, *,
+    total_steps: int = 150_000, n_steps: int | None = 5, gamma: float = 0.99, gae_lambda: float = 1.0,
+    ent_coef: float = 0.0, normalize_advantage: bool = False,
+    learning_rate: float = 2e-3, value_learning_rate: float | None = None, max_grad_norm: float = 0.5,
+    seed: int | None = None, rng: Rng = None,
+) -> Iterator[Progress]:  # fmt: skip
     """Train policy and value in place; yields Progress after every update.
 
     n_steps: rows of each environment per update; 1 is one-step, None is one whole episode of each environment.

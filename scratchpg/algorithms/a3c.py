@@ -38,22 +38,12 @@ __all__ = ["gradient", "loss", "train", "worker"]
 
 @training
 def train(
-    make_env: str | Callable[[], AnyEnv],
-    policy: SoftmaxPolicy,
-    value: Value,
-    *,
-    workers: int = 2,
-    total_steps: int = 300_000,
-    n_steps: int = 20,
-    gamma: float = 0.99,
-    gae_lambda: float = 1.0,
-    ent_coef: float = 0.0,
-    learning_rate: float = 2e-3,
-    max_grad_norm: float = 0.5,
-    start_method: str | None = None,
-    seed: int | None = None,
-    rng: Rng = None,
-) -> Iterator[Progress]:
+    make_env: str | Callable[[], AnyEnv], policy: SoftmaxPolicy, value: Value, *,
+    workers: int = 2, total_steps: int = 300_000, n_steps: int = 20,
+    gamma: float = 0.99, gae_lambda: float = 1.0, ent_coef: float = 0.0,
+    learning_rate: float = 2e-3, max_grad_norm: float = 0.5, start_method: str | None = None,
+    seed: int | None = None, rng: Rng = None,
+) -> Iterator[Progress]:  # fmt: skip
     """Train policy and value in place with `workers` processes; yields Progress some twenty times a second.
 
     make_env: an environment id, or a function that makes an environment; for "spawn" and "forkserver" one that pickle

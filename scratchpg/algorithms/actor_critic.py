@@ -48,19 +48,11 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: A
 
 @training
 def train(
-    env: AnyEnv,
-    policy: SoftmaxPolicy,
-    value: Value,
-    *,
-    method: str = "td",
-    total_steps: int = 200_000,
-    gamma: float = 0.99,
-    learning_rate: float | None = None,
-    value_learning_rate: float | None = None,
-    max_grad_norm: float = math.inf,
-    seed: int | None = None,
-    rng: Rng = None,
-) -> Iterator[Progress]:
+    env: AnyEnv, policy: SoftmaxPolicy, value: Value, *,
+    method: str = "td", total_steps: int = 200_000, gamma: float = 0.99,
+    learning_rate: float | None = None, value_learning_rate: float | None = None, max_grad_norm: float = math.inf,
+    seed: int | None = None, rng: Rng = None,
+) -> Iterator[Progress]:  # fmt: skip
     """Train policy and value in place; yields Progress after every update.
 
     method: "td" updates after each step (3.6), "mc" after each episode (3.5); of every environment, if there are many.

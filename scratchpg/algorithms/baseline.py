@@ -31,20 +31,12 @@ __all__ = ["gradient", "loss", "train"]
 
 @training
 def train(
-    env: AnyEnv,
-    policy: SoftmaxPolicy,
-    value: Value,
-    *,
-    total_steps: int = 150_000,
-    n_episodes: int | None = None,
-    gamma: float = 0.99,
-    keep_gamma_t: bool = True,
-    pretrain: int = 0,
-    learning_rate: float = 1e-2,
-    value_learning_rate: float = 3e-2,
-    seed: int | None = None,
-    rng: Rng = None,
-) -> Iterator[Progress]:
+    env: AnyEnv, policy: SoftmaxPolicy, value: Value, *,
+    total_steps: int = 150_000, n_episodes: int | None = None, gamma: float = 0.99,
+    keep_gamma_t: bool = True, pretrain: int = 0,
+    learning_rate: float = 1e-2, value_learning_rate: float = 3e-2,
+    seed: int | None = None, rng: Rng = None,
+) -> Iterator[Progress]:  # fmt: skip
     """Train policy and value in place; yields Progress after every update. As in REINFORCE, and:
 
     pretrain: for so many episodes only V is fitted, on the first policy; from then on only the policy learns.

@@ -31,15 +31,9 @@ from ..value import Value
 
 
 def loss(
-    policy: SoftmaxPolicy,
-    states: Array,
-    actions: Array,
-    old_log_prob: Array,
-    advantages: Array,
-    *,
-    clip_range: float = 0.2,
-    ent_coef: float = 0.0,
-) -> Scalar:
+    policy: SoftmaxPolicy, states: Array, actions: Array, old_log_prob: Array, advantages: Array, *,
+    clip_range: float = 0.2, ent_coef: float = 0.0,
+) -> Scalar:  # fmt: skip
     """(6.2) with an entropy bonus:  L(θ) = -mean_t [ min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β H(π_θ(·|s_t)) ].
 
     A surrogate: only its gradient means something. states (B, observation), the rest (B,); old_log_prob is
@@ -54,15 +48,9 @@ def loss(
 
 
 def gradient(
-    policy: SoftmaxPolicy,
-    states: Array,
-    actions: Array,
-    old_log_prob: Array,
-    advantages: Array,
-    *,
-    clip_range: float = 0.2,
-    ent_coef: float = 0.0,
-) -> Array:
+    policy: SoftmaxPolicy, states: Array, actions: Array, old_log_prob: Array, advantages: Array, *,
+    clip_range: float = 0.2, ent_coef: float = 0.0,
+) -> Array:  # fmt: skip
     """(6.3) with an entropy bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t) + β ∇H ]."""
     check_hyperparameters(clip_range=clip_range, ent_coef=ent_coef)
     states, actions, old, advantages = check_rows(states, actions, old_log_prob=old_log_prob, advantages=advantages)
@@ -78,25 +66,12 @@ def gradient(
 
 @training
 def train(
-    env: AnyEnv,
-    policy: SoftmaxPolicy,
-    value: Value,
-    *,
-    total_steps: int = 100_000,
-    n_steps: int = 64,
-    batch_size: int = 192,
-    n_epochs: int = 8,
-    gamma: float = 0.98,
-    gae_lambda: float = 0.95,
-    clip_range: Schedule = (0.2, 0.0),
-    ent_coef: float = 0.0,
-    normalize_advantage: bool = True,
-    learning_rate: Schedule = (3e-3, 0.0),
-    max_grad_norm: float = 0.5,
-    target_kl: float | None = None,
-    seed: int | None = None,
-    rng: Rng = None,
-) -> Iterator[Progress]:
+    env: AnyEnv, policy: SoftmaxPolicy, value: Value, *,
+    total_steps: int = 100_000, n_steps: int = 64, batch_size: int = 192, n_epochs: int = 8,
+    gamma: float = 0.98, gae_lambda: float = 0.95, clip_range: Schedule = (0.2, 0.0), ent_coef: float = 0.0,
+    normalize_advantage: bool = True, learning_rate: Schedule = (3e-3, 0.0), max_grad_norm: float = 0.5,
+    target_kl: float | None = None, seed: int | None = None, rng: Rng = None,
+) -> Iterator[Progress]:  # fmt: skip
     """Train policy and value in place; yields Progress after every batch.
 
     n_steps, batch_size, n_epochs: rows of each environment per batch, rows per minibatch, passes over the batch.

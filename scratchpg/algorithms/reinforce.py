@@ -61,18 +61,12 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Arra
 
 @training
 def train(
-    env: AnyEnv,
-    policy: SoftmaxPolicy,
-    *,
-    total_steps: int = 300_000,
-    n_episodes: int | None = None,
-    gamma: float = 0.99,
-    reward_to_go: bool = True,
-    keep_gamma_t: bool = True,
+    env: AnyEnv, policy: SoftmaxPolicy, *,
+    total_steps: int = 300_000, n_episodes: int | None = None, gamma: float = 0.99,
+    reward_to_go: bool = True, keep_gamma_t: bool = True,
     learning_rate: float = 1e-2,
-    seed: int | None = None,
-    rng: Rng = None,
-) -> Iterator[Progress]:
+    seed: int | None = None, rng: Rng = None,
+) -> Iterator[Progress]:  # fmt: skip
     """Train the policy in place; yields Progress after every update.
 
     n_episodes: N of (1.11); None is one episode of each environment, N = 1 for a single one.
