@@ -4,13 +4,13 @@ Its arrays are the parameters, "policy" (θ) and "value" (φ), and "about", a JS
 scratchpg, the environment's id, and the kind, sizes and dtype of each network.
 """
 
-import glob
 import json
 import os
 import time
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from .value import Value
 
 FORMAT = "scratchpg checkpoint 2"
 KINDS = {"policy": "softmax", "value": "state value"}
-Path = str | os.PathLike[str]
+File = str | os.PathLike[str]
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Checkpoint:
     env: str | None = None
 
 
-def save(path: Path, policy: SoftmaxPolicy, value: Value | None = None, *, env: str | None = None) -> None:
+def save(path: File, policy: SoftmaxPolicy, value: Value | None = None, *, env: str | None = None) -> None:
     """Write a checkpoint. Whatever happens meanwhile, the file is the old one or the new one, never half of it.
 
     It is written as `path`.PID.tmp, then renamed. What a killed writer leaves of that, a save a minute later removes.
@@ -46,8 +46,8 @@ def save(path: Path, policy: SoftmaxPolicy, value: Value | None = None, *, env: 
         raise TypeError(f"policy, value, env must be a SoftmaxPolicy, a Value or None, an id or None, not {got}")
     networks: dict[str, Any] = {"policy": policy} | ({} if value is None else {"value": value})
     about = {"format": FORMAT, "version": __version__, "env": env} | {x: _about(x, y) for x, y in networks.items()}
-    path = os.fsdecode(path)
-    temporary = f"{path}.{os.getpid()}.tmp"
+    path = Path(os.fsdecode(path))
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             np.savez(file, about=np.array(json.dumps(about)), **{x: y.theta for x, y in networks.items()})
@@ -55,13 +55,19 @@ def save(path: Path, policy: SoftmaxPolicy, value: Value | None = None, *, env: 
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        for left in glob.glob(f"{glob.escape(path)}.[0-9]*.tmp"):
-            with suppress(OSError):
-                if left == temporary or os.stat(left).st_mtime < time.time() - 60:
-                    os.unlink(left)
+        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            for left in path.parent.iterdir():
+                pid = left.name[len(path.name) + 1 : -len(".tmp")]
+                if (
+                    left.name == f"{path.name}.{pid}.tmp"
+                    and pid.isdecimal()
+                    and left.stat().st_mtime < time.time() - 60
+                ):
+                    left.unlink()
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: File) -> Checkpoint:
     """Read a checkpoint; ValueError says what is wrong with a file that is corrupt, of another kind, or not ours.
 
     >>> import tempfile
