@@ -12,7 +12,6 @@ import math
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -151,9 +150,15 @@ class Job:
     def __init__(self, train: Train, settings: Settings, args: argparse.Namespace) -> None:
         self.args = args
         self.figure = new_figure(args.plot) if args.plot else None
-        for path in filter(None, (args.save, args.plot)):
-            check_writable(Path(path))
-        checkpoint = load(args.load) if args.load else None
+        written = [path for path in (args.save, args.plot) if path is not None]
+        for path in written:
+            check_writable(path)
+        if len({os.path.realpath(path) for path in written}) < len(written):
+            raise ValueError(f"--save and --plot must be two files, not both {args.save}")
+        checkpoint = load(args.load) if args.load is not None else None
+        if checkpoint and "hidden" in dict(args.settings):
+            raise ValueError("hidden must be left out with --load: the networks are as they were saved")
+        self.kept = {"value": checkpoint.value} if checkpoint else {}  # saved again, also by a chapter without a value
         self.env_id = args.env or (checkpoint and checkpoint.env) or DEFAULT_ENV
         arguments = settings["default"] | settings.get(self.env_id, {}) | dict(args.settings)
         hidden, n_envs = (arguments.pop(name, None) for name in ("hidden", "n_envs"))
@@ -222,7 +227,7 @@ class Job:
     def save(self) -> None:
         """The file of --save."""
         if self.args.save:
-            self.write(self.args.save, lambda path: save(path, **self.networks, env=self.env_id))
+            self.write(self.args.save, lambda path: save(path, **self.kept | self.networks, env=self.env_id))
 
     def draw(self) -> None:
         """The picture of --plot."""
@@ -304,12 +309,14 @@ class Meter:
             print()
 
 
-def check_writable(path: Path) -> None:
-    """Raise OSError unless a file can be made in the place of this path."""
-    if path.is_dir():
-        raise IsADirectoryError(f"can't write {path}: it is a directory")
+def check_writable(path: str) -> None:
+    """Raise OSError unless a file can be made in the place of this path, or stands there and can be replaced."""
+    if not path or path.endswith("/") or (os.path.lexists(path) and not os.path.isfile(path)):
+        raise OSError(f"can't write {path!r}: it must name a file, not a directory or a device")
+    beside = f"{path}.{os.getpid()}.tmp"  # as long as the names that saving needs
     try:
-        tempfile.TemporaryFile(dir=path.parent).close()
+        open(beside, "xb").close()
+        os.unlink(beside)
     except OSError as error:
         raise OSError(f"can't write {path}: {error.strerror}") from error
 
@@ -327,7 +334,7 @@ def study(description: str | None, **options: dict[str, Any]) -> argparse.Namesp
     args = parser.parse_args()
     try:
         if args.plot:
-            check_writable(Path(args.plot))
+            check_writable(args.plot)
         args.figure = new_figure(args.plot) if args.plot else None
     except (OSError, ValueError) as error:
         parser.error(str(error))

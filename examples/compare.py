@@ -21,7 +21,6 @@ import sys
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import closing
-from pathlib import Path
 
 import common  # before NumPy: it sets the number of threads
 import gymnasium as gym
@@ -172,7 +171,7 @@ def main():
         options.append("--smoke")
     try:
         if args.plot:
-            common.check_writable(Path(args.plot))
+            common.check_writable(args.plot)
         figure = common.new_figure(args.plot) if args.plot else None
         if 0 in (args.seeds, args.every, args.steps):
             raise ValueError("--seeds, --every and --steps must be at least 1")

@@ -66,10 +66,10 @@ def main():
         if args.out:
             if args.out.suffix not in (".gif", ".mp4"):
                 raise ValueError(f"can't write {args.out}: its ending must be .gif or .mp4")
-            common.check_writable(args.out)
+            common.check_writable(str(args.out))
         if args.smoke:
             args.episodes, args.out = 1, None
-        checkpoint = load(args.file) if args.file else None
+        checkpoint = load(args.file) if args.file is not None else None
         env_id = args.env or (checkpoint and checkpoint.env) or common.DEFAULT_ENV
         mode = None if args.smoke else "rgb_array" if args.out else "human"
         with closing(common.make_env(env_id, render_mode=mode)) as env:

@@ -46,7 +46,9 @@ def save(path: File, policy: SoftmaxPolicy, value: Value | None = None, *, env: 
         raise TypeError(f"policy, value, env must be a SoftmaxPolicy, a Value or None, an id or None, not {got}")
     networks: dict[str, Any] = {"policy": policy} | ({} if value is None else {"value": value})
     about = {"format": FORMAT, "version": __version__, "env": env} | {x: _about(x, y) for x, y in networks.items()}
-    path = Path(os.fsdecode(path))
+    path = Path(os.path.realpath(os.fsdecode(path)))
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} must be a file, not a directory or a device")
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -86,6 +88,8 @@ def load(path: File) -> Checkpoint:
         about = json.loads(arrays["about"].item())
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {about['format']!r}, of version {about.get('version')}, not {FORMAT!r}")
+        if not isinstance(about["env"], str | None):
+            raise ValueError(f"its env must be an id or None, not {about['env']!r}")
         policy = SoftmaxPolicy(about["policy"]["sizes"], theta=arrays["policy"])
         value = Value(about["value"]["sizes"][:-1], theta=arrays["value"]) if "value" in about else None
         for name, network in ("policy", policy), ("value", value):

@@ -84,6 +84,8 @@ def main():
     parser.add_argument("--minutes", type=float, default=10, help="for each chapter, default: %(default)s")
     parser.add_argument("--smoke", action="store_true", help="10,000 steps of each")
     args = parser.parse_args()
+    if args.steps < 1 or args.minutes <= 0:
+        parser.error("--steps must be at least 1 and --minutes more than 0")
     if unknown := set(args.chapters) - CHAPTERS.keys():
         parser.error(f"no such chapter: {', '.join(unknown)}")
     sys.stdout.reconfigure(line_buffering=True)  # a line as soon as it is known, in a pipe too

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -236,6 +236,28 @@ def test_a_worker_that_dies_while_nobody_waits_is_noticed(tmp_path):
     assert_nothing_left()
 
 
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="patches what the workers run")
+def test_a_worker_halted_within_its_write_halts_no_other(tmp_path, monkeypatch):
+    policy, value = networks()
+    halted, step = tmp_path / "halted", optim.RMSProp.step
+
+    def halting(self, gradient):
+        norm = step(self, gradient)
+        with suppress(FileExistsError):
+            os.close(os.open(halted, os.O_CREAT | os.O_EXCL))  # the first that comes here
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return norm
+
+    monkeypatch.setattr(optim.RMSProp, "step", halting)
+    loop = a3c.train("CartPole-v1", policy, value, workers=3, total_steps=ENDLESS, n_steps=5, start_method="fork")
+    deadline = time.monotonic() + 60
+    with closing(loop):
+        while not halted.exists():
+            steps = next(loop).steps
+        while next(loop).steps < steps + 1_000:
+            assert time.monotonic() < deadline, "the others stand still, too"
+
+
 def test_busy_workers_are_all_stopped_together():
     """Six workers within a step of a minute: they are given half a second in all, not one after the other."""
     policy, value = networks()
@@ -363,7 +385,7 @@ def test_ctrl_c_stops_the_workers(tmp_path):
     )
     assert process.stdout.readline() == "running\n"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the parent and to the workers
-    output, errors = process.communicate(timeout=5)
+    output, errors = process.communicate(timeout=60)
     assert output.endswith("interrupted\n") and process.returncode == 0 and not errors
 
 

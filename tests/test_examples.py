@@ -202,11 +202,19 @@ def test_render_without_pygame(run, monkeypatch):
         ("--load {tmp}/text.npz", "not a readable scratchpg checkpoint"),
         ("--load {tmp}/cartpole.npz --env Acrobot-v1", "4 inputs and 2 outputs"),
         ("--save {tmp}/missing/x.npz", "missing/x.npz: No such file or directory"),
-        ("--save {tmp}", "is a directory"),
+        ("--save {tmp}", "must name a file"),
+        ("--save {tmp}/new/", "must name a file"),
+        ("--save {tmp}/pipe", "must name a file"),
+        ("--save=", "must name a file"),
+        (f"--save {{tmp}}/{250 * 'x'}", "File name too long"),
+        ("--save {tmp}/x.svg --plot {tmp}/x.svg", "must be two files"),
+        ("--load=", "No such file"),
+        ("--load {tmp}/cartpole.npz hidden=(8,)", "hidden must be left out with --load"),
         ("--plot {tmp}/missing/x.png", "missing/x.png: No such file or directory"),
     ],
 )
 def test_wrong_use_is_answered_in_one_line_before_any_training(args, message, run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "text.npz").write_text("text")
     save(tmp_path / "cartpole.npz", SoftmaxPolicy((4, 2), rng=0))
     files = sorted(tmp_path.iterdir())
