@@ -57,12 +57,7 @@ HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
     "alpha": ("the decay of RMSProp's average", *DECAY),
     "beta": ("a decay of Adam's averages", *DECAY),
     "eps": ("the ε of an optimiser", *POSITIVE),
-    "max_grad_norm": (
-        "the longest gradient left unclipped",
-        Real,
-        "a number > 0 (inf: never clip)",
-        lambda x: x > 0,
-    ),
+    "max_grad_norm": ("the longest gradient left unclipped", Real, "a number > 0 (inf: never clip)", lambda x: x > 0),
     "method": ("how the critic learns", str, '"td" or "mc"', lambda x: x in ("td", "mc")),
     "start_method": ("how worker processes begin", str, f"one of {', '.join(METHODS)}", lambda x: x in METHODS),
     "target_kl": ("the KL at which the epochs stop", *POSITIVE),

@@ -133,6 +133,13 @@ def test_what_stale_baseline_shows(common):
     assert abs(v) < 1 < v_later and ratio_later < 0.9 < ratio
 
 
+def test_a_value_that_a_chapter_does_not_use_is_saved_again(run, tmp_path):
+    value = Value((4, 3), rng=1)
+    save(tmp_path / "a.npz", SoftmaxPolicy((4, 2), rng=0), value, env="CartPole-v1")
+    assert run("reinforce", "--smoke", "--load", tmp_path / "a.npz", "--save", tmp_path / "b.npz")[0] == 0
+    np.testing.assert_array_equal(load(tmp_path / "b.npz").value.theta, value.theta)
+
+
 @pytest.mark.parametrize("script", CHAPTERS)
 def test_what_is_saved_plays_the_same_when_loaded(script, run, tmp_path):
     path = tmp_path / "networks.npz"
