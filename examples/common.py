@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -339,6 +339,28 @@ def study(description: str | None, **options: dict[str, Any]) -> argparse.Namesp
     except (OSError, ValueError) as error:
         parser.error(str(error))
     return args
+
+
+def table(title: str, columns: dict[str, str], rows: Iterable[Iterable[Any]]) -> None:
+    """Print rows below their headings. columns: {heading: format of its numbers}, empty for text; nan is a dash."""
+    forms, lines = list(columns.values()), [list(columns)]
+    for row in rows:
+        lines.append([f"{x:{form}}".replace("nan", "-") for x, form in zip(row, forms, strict=True)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"\n{title}")
+    for line in lines:
+        cells = zip(line, widths, forms, strict=True)
+        print("  ".join(cell.rjust(width) if form else cell.ljust(width) for cell, width, form in cells))
+
+
+def picture(args: argparse.Namespace, draw: Callable[..., None], *data: Any, panels: int = 2, **layout: Any) -> None:
+    """What --plot asks of a study: have draw(panels, *data) fill so many of them, side by side, and write the file."""
+    if args.figure:
+        args.figure.set_size_inches(10, 4)
+        draw(args.figure.subplots(1, panels, **layout), *data)
+        for axes in args.figure.axes:
+            axes.grid(alpha=0.3)
+        args.figure.savefig(args.plot, dpi=120)
 
 
 def new_figure(path: str) -> Any:

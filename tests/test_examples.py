@@ -20,7 +20,7 @@ import scratchpg
 from scratchpg import Progress, SoftmaxPolicy, Value, algorithms, load, save
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "common")
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in {"common", "finite_sums"})
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
 DRAWN = [name for name in STUDIES if "common.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]
