@@ -1,6 +1,5 @@
 """Monte Carlo against TD: what λ trades, exactly. (4.3), from λ = 0, the TD error (4.1), to λ = 1, G_t - V (2.1).
 
-    python examples/mc_vs_td.py
     python examples/mc_vs_td.py --plot mc_vs_td.png
 
 The estimate ĝ = Σ_t γ^t ∇log π_θ(a_t|s_t) A_t of one episode, over all trajectories of a corridor, when the critic has
@@ -13,8 +12,7 @@ leave the bias, it is not.
 
 import common
 import numpy as np
-from unbiased import corridor
-from variance import estimates, moments, true_values
+from finite_sums import corridor, estimates, moments, true_values
 
 from scratchpg import SoftmaxPolicy
 from scratchpg.returns import gae
@@ -39,36 +37,27 @@ def main():
     args = common.study(__doc__)
     lambdas = np.linspace(0, 1, 3 if args.smoke else 11)
     mdp, policy = corridor(6), SoftmaxPolicy((4, 2), args.seed, dtype=np.float64)
-    print(f"corridor, horizon {mdp.horizon}, γ = {GAMMA}: every number over |∇J|")
+    columns = {"λ": ".1f", "bias": ".3f", "deviation": ".3f"} | {f"error, N = {N}": ".3f" for N in EPISODES}
     curves = {}
     for name, learned in LEARNED.items():
-        bias, deviation = curves[name] = trade(mdp, policy, GAMMA, learned, lambdas)
-        errors = np.array([np.sqrt(bias**2 + deviation**2 / N) for N in EPISODES])
-        best = ", ".join(
-            f"λ = {lambdas[k]:.1f} for N = {N}" for N, k in zip(EPISODES, errors.argmin(axis=1), strict=True)
-        )
-        print(
-            f"\n{name}; the least error has {best}\n   λ    bias  deviation"
-            + "".join(f"   error, N = {N:<3}" for N in EPISODES)
-        )
-        for row in zip(lambdas, bias, deviation, *errors, strict=True):
-            print(f"{row[0]:4.1f} {row[1]:7.3f} {row[2]:10.3f}" + "".join(f"{x:17.3f}" for x in row[3:]))
-    if args.figure:
-        draw(args.figure, lambdas, curves)
-        args.figure.savefig(args.plot, dpi=120)
+        bias, deviation = trade(mdp, policy, GAMMA, learned, lambdas)
+        errors = [np.sqrt(bias**2 + deviation**2 / N) for N in EPISODES]
+        curves[name] = bias, deviation, *errors
+        best = ", ".join(f"λ = {lambdas[np.argmin(x)]:.1f} for N = {N}" for N, x in zip(EPISODES, errors, strict=True))
+        title = f"{name}, corridor of horizon {mdp.horizon}, γ = {GAMMA}: every number over |∇J|"
+        common.table(f"{title}\nthe least error has {best}", columns, zip(lambdas, *curves[name], strict=True))
+    common.picture(args, draw, lambdas, curves, panels=3, sharey=True)
 
 
-def draw(figure, lambdas, curves):
-    figure.set_size_inches(10, 4)
-    for axes, (name, (bias, deviation)) in zip(figure.subplots(1, 3, sharey=True), curves.items(), strict=True):
+def draw(panels, lambdas, curves):
+    for axes, (name, (bias, deviation, *errors)) in zip(panels, curves.items(), strict=True):
         axes.plot(lambdas, bias, "k-", label="bias")
         axes.plot(lambdas, deviation, "k:", label="standard deviation")
-        for N in EPISODES:
-            axes.plot(lambdas, np.sqrt(bias**2 + deviation**2 / N), label=f"error of {N} episode(s)")
+        for N, error in zip(EPISODES, errors, strict=True):
+            axes.plot(lambdas, error, label=f"error of {N} episode(s)")
         axes.set(title=name, xlabel="λ")
-        axes.grid(alpha=0.3)
-    axes.legend()
-    figure.supylabel("in units of |∇J|")
+    panels[0].set_ylabel("in units of |∇J|")
+    panels[-1].legend()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A baseline that was fitted beforehand goes stale as the policy improves; one that learns along keeps up: (2.1), §2.
 
-    python examples/stale_baseline.py
     python examples/stale_baseline.py --plot stale_baseline.png
 
 REINFORCE with a baseline on CartPole-v1, from the same networks: *separate* fits V_φ (2.3) to 400 episodes of the first
@@ -15,7 +14,7 @@ wrong, adds no bias (2.2).
 import common
 import gymnasium as gym
 import numpy as np
-from variance import estimates, moments
+from finite_sums import estimates, moments
 
 from scratchpg import SoftmaxPolicy, Value, baseline
 from scratchpg.returns import discounted
@@ -28,7 +27,7 @@ def look(policy, value, env, seed):
     """In one fresh episode of each environment: the mean return, mean G_t, mean V_φ(s_t), Var[ĝ] with V_φ / without."""
     batch = Collector(env, policy, seed).collect_episodes(env.num_envs)
     G, (v, _) = discounted(batch.rewards, GAMMA, batch.ended), batch.values(value)
-    p, kept = np.full(env.num_envs, 1 / env.num_envs), GAMMA ** batch.timesteps()
+    p, kept = np.ones(env.num_envs), GAMMA ** batch.timesteps()
     (_, with_v), (_, without) = (moments(estimates(batch, policy, kept * A), p) for A in (G - v, G))
     return batch.rewards.sum() / env.num_envs, G[batch.valid].mean(), v[batch.valid].mean(), with_v / without
 
@@ -51,40 +50,27 @@ def run(pretrain, seed, looks, every, episodes):
 def main():
     args = common.study(__doc__)
     seeds, looks, every, episodes = (1, 2, 500, 8) if args.smoke else (5, 6, 5_000, 64)
-    print(
-        f"CartPole-v1, γ = {GAMMA}: median of the seeds {args.seed} … {args.seed + seeds - 1}, {episodes} episodes each"
-    )
-    print("the policy has   mean return        mean G_t           mean V_φ           Var[ĝ], with V_φ / without")
-    print("learned steps    separate  joint    separate  joint    separate  joint    separate  joint")
-    table = {
-        name: np.median([run(pretrain, args.seed + i, looks, every, episodes) for i in range(seeds)], axis=0)
-        for name, pretrain in PRETRAIN.items()
-    }
-    for i in range(looks):
-        pairs = zip(table["separate"][i], table["joint"][i], strict=True)
-        digits = 1, 1, 1, 2
-        print(
-            f"{i * every:13,}    "
-            + "    ".join(f"{a:8.{n}f}{b:7.{n}f}" for n, (a, b) in zip(digits, pairs, strict=True))
-        )
-    if args.figure:
-        draw(args.figure, np.arange(looks) * every, table)
-        args.figure.savefig(args.plot, dpi=120)
+    steps, found = np.arange(looks) * every, {}
+    for name, pretrain in PRETRAIN.items():
+        found[name] = np.median([run(pretrain, args.seed + i, looks, every, episodes) for i in range(seeds)], axis=0)
+    title = f"CartPole-v1, γ = {GAMMA}: median of the seeds {args.seed} … {args.seed + seeds - 1}"
+    columns = {"V_φ": "", "steps learned": ",", "mean return": ".1f", "mean G_t": ".1f", "mean V_φ": ".1f"}
+    rows = [(name, *row) for name, table in found.items() for row in zip(steps, *table.T, strict=True)]
+    common.table(f"{title}, {episodes} episodes each", columns | {"Var[ĝ] with V_φ / without": ".2f"}, rows)
+    common.picture(args, draw, steps, found)
 
 
-def draw(figure, steps, table):
-    figure.set_size_inches(10, 4)
-    left, right = figure.subplots(1, 2)
-    for color, (name, rows) in zip(("tab:orange", "tab:blue"), table.items(), strict=True):
-        left.plot(steps, rows[:, 1], "--", color=color, label=f"mean $G_t$, {name}")
-        left.plot(steps, rows[:, 2], "o-", color=color, label=f"mean $V_φ(s_t)$, {name}")
-        right.plot(steps, rows[:, 3], "o-", color=color, label=name)
-    left.set(title="what V says, and what comes", ylim=(0, 110))
-    right.set(title="Var[ĝ] with V, over that without", ylim=(0, 1.05))
-    for axes in left, right:
+def draw(panels, steps, found):
+    values, variance = panels
+    for color, (name, table) in zip(("tab:orange", "tab:blue"), found.items(), strict=True):
+        values.plot(steps, table[:, 1], "--", color=color, label=f"mean $G_t$, {name}")
+        values.plot(steps, table[:, 2], "o-", color=color, label=f"mean $V_φ(s_t)$, {name}")
+        variance.plot(steps, table[:, 3], "o-", color=color, label=name)
+    values.set(title="what V says, and what comes", ylim=(0, 110))
+    variance.set(title="Var[ĝ] with V, over that without", ylim=(0, 1.05))
+    for axes in panels:
         axes.set_xlabel("environment steps that the policy has learned for")
-        axes.grid(alpha=0.3)
-        axes.legend(loc="upper left" if axes is left else "upper right")
+        axes.legend()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """An old batch says ever less about a new policy, and what repairs it is the ratio: (7.1).
 
-    python examples/stale_batch.py
     python examples/stale_batch.py --plot stale_batch.png
 
 Random policies on two arms and on a corridor; θ goes away from θ_old along ∇J(θ_old). At each θ the estimate of ∇J(θ)
@@ -17,19 +16,12 @@ bias at a distance of 0.25 and half of it at 0.75.
 
 import common
 import numpy as np
-from collapse import arms
-from unbiased import corridor
-from variance import estimates, moments, true_values
+from finite_sums import arms, corridor, estimates, moments, true_values
 
 from scratchpg import SoftmaxPolicy
 from scratchpg.returns import discounted
 
-GAMMA = 0.9
-WAYS = {  # name: from r_t, (T, K), to w_t
-    "plain": np.ones_like,
-    "$r_t$, as in PPO": lambda r: r,
-    "$Π\\,r_t$": lambda r: np.broadcast_to(r.prod(axis=0), r.shape),
-}
+GAMMA, WAYS = 0.9, ("plain", "PPO's r_t", "Π r_t")
 
 
 def ratios(batch, old, policy):
@@ -40,20 +32,23 @@ def ratios(batch, old, policy):
     return r
 
 
-def estimate(mdp, old, policy, gamma, way):
-    """E[ĝ] and Var[ĝ] at the θ of `policy`, from all trajectories of the old policy."""
+def estimate(mdp, old, policy, gamma):
+    """E[ĝ] (3, P) and Var[ĝ] (3,) at the θ of `policy` in each of the WAYS, from all trajectories of the old policy."""
     batch = mdp.trajectories(old)
     A = discounted(batch.rewards, gamma, batch.ended) - true_values(mdp, old, batch, gamma)[0]
-    weights = way(ratios(batch, old, policy)) * gamma ** batch.timesteps() * A
-    return moments(estimates(batch, policy, weights), batch.probability)
+    r = ratios(batch, old, policy)
+    g = [estimates(batch, policy, w * gamma ** batch.timesteps() * A) for w in (1.0, r, r.prod(axis=0))]
+    return moments(np.array(g), batch.probability)
 
 
-def reuse(mdp, old, policy, gamma):
-    """|E[ĝ] - ∇J(θ)| over |∇J(θ)|, and Var[ĝ] over that of a fresh batch: (2, 3), for each of the WAYS."""
+def reuse(mdp, old, size, gamma):
+    """|E[ĝ] - ∇J(θ)| / |∇J(θ)| and Var[ĝ] / that of a fresh batch, (2, 3), at the distance `size` along ∇J(θ_old)."""
+    direction = mdp.gradient(old, gamma)
+    policy = SoftmaxPolicy((4, 2), theta=old.theta + size * direction / np.linalg.norm(direction))
     exact = mdp.gradient(policy, gamma)
-    _, fresh = estimate(mdp, policy, policy, gamma, np.ones_like)
-    found = [estimate(mdp, old, policy, gamma, way) for way in WAYS.values()]
-    return np.transpose([(np.linalg.norm(mean - exact) / np.linalg.norm(exact), var / fresh) for mean, var in found])
+    mean, variance = estimate(mdp, old, policy, gamma)
+    _, fresh = estimate(mdp, policy, policy, gamma)
+    return np.array([np.linalg.norm(mean - exact, axis=1) / np.linalg.norm(exact), variance / fresh])
 
 
 def random_policy(seed):
@@ -65,35 +60,25 @@ def main():
     args = common.study(__doc__)
     sizes = np.linspace(0, 2, 3 if args.smoke else 9)
     policies = [random_policy(args.seed + i) for i in range(1 if args.smoke else 15)]
-    tasks = {"two arms, one step": arms(), "corridor, 6 steps": corridor(6)}
-    table = {name: [] for name in tasks}
-    for name, mdp in tasks.items():
-        print(f"\n{name}, γ = {GAMMA}: medians over {len(policies)} random policies")
-        print(f"{'bias / |∇J(θ)|':>37}{'Var / that of a fresh batch':>36}")
-        print(" |θ - θ_old|    plain      r_t    Π r_t         plain      r_t    Π r_t")
-        for size in sizes:
-            found = []
-            for old in policies:
-                direction = mdp.gradient(old, GAMMA)
-                theta = old.theta + size * direction / np.linalg.norm(direction)
-                found.append(reuse(mdp, old, SoftmaxPolicy((4, 2), theta=theta), GAMMA))
-            table[name].append(np.median(found, axis=0))
-            print(f"{size:12.2f}" + "     ".join("".join(f"{x:9.3f}" for x in row) for row in table[name][-1]))
-    if args.figure:
-        draw(args.figure, sizes, np.array(table["corridor, 6 steps"]))
-        args.figure.savefig(args.plot, dpi=120)
+    columns = {f"{what}, {way}": ".3f" for what in ("bias", "variance") for way in WAYS}
+    for name, mdp in {"two arms, one step": arms(), "corridor, 6 steps": corridor(6)}.items():
+        found = np.array([np.median([reuse(mdp, old, size, GAMMA) for old in policies], axis=0) for size in sizes])
+        rows = np.column_stack([sizes, found.reshape(len(sizes), -1)])
+        title = (
+            f"{name}, γ = {GAMMA}: bias / |∇J(θ)| and variance / a fresh batch's, medians of {len(policies)} policies"
+        )
+        common.table(title, {"|θ - θ_old|": ".2f"} | columns, rows)
+    common.picture(args, draw, sizes, found)  # the corridor's
 
 
-def draw(figure, sizes, rows):
-    figure.set_size_inches(10, 4)
-    titles = "bias, in units of |∇J(θ)|", "variance, in units of that of a fresh batch"
-    for i, (axes, title) in enumerate(zip(figure.subplots(1, 2), titles, strict=True)):
-        for k, name in enumerate(WAYS):
-            axes.plot(sizes, rows[:, i, k], "o-", label=name)
-        axes.set(title=title, xlabel=r"$|θ - θ_{old}|$", yscale="log" if i else "linear")
-        axes.grid(alpha=0.3)
-        if not i:
-            axes.legend()
+def draw(panels, sizes, found):
+    bias, variance = panels
+    for k, name in enumerate(WAYS):
+        bias.plot(sizes, found[:, 0, k], "o-", label=name.replace("r_t", "$r_t$"))
+        variance.semilogy(sizes, found[:, 1, k], "o-")
+    bias.set(title="bias, in units of |∇J(θ)|", xlabel=r"$|θ - θ_{old}|$")
+    variance.set(title="variance, in units of that of a fresh batch", xlabel=r"$|θ - θ_{old}|$")
+    bias.legend()
 
 
 if __name__ == "__main__":

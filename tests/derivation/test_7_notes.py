@@ -18,8 +18,8 @@ from scratchpg.returns import discounted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 with patch.object(sys, "path", [str(EXAMPLES), *sys.path]), patch.dict(os.environ):
-    collapse, mc_vs_td, stale_batch, unbiased, variance = (
-        importlib.import_module(name) for name in ("collapse", "mc_vs_td", "stale_batch", "unbiased", "variance")
+    collapse, finite_sums, mc_vs_td, stale_batch, variance = (
+        importlib.import_module(name) for name in ("collapse", "finite_sums", "mc_vs_td", "stale_batch", "variance")
     )
 
 
@@ -77,12 +77,10 @@ def test_eq_7_1_plain_reuse_is_biased():
 @pytest.mark.parametrize("horizon", [1, 4])
 def test_eq_7_1_as_the_study_draws_it(horizon):
     """The product has no bias at any distance, r_t has none for episodes of one step, plain reuse is soon useless."""
-    mdp = collapse.arms() if horizon == 1 else unbiased.corridor(horizon)
+    mdp = finite_sums.arms() if horizon == 1 else finite_sums.corridor(horizon)
     old = stale_batch.random_policy(0)
-    direction = mdp.gradient(old, 0.9)
     for size in 0.0, 0.5, 2.0:
-        theta = old.theta + size * direction / np.linalg.norm(direction)
-        (plain, per_step, whole), fresh = stale_batch.reuse(mdp, old, SoftmaxPolicy((4, 2), theta=theta), 0.9)
+        (plain, per_step, whole), fresh = stale_batch.reuse(mdp, old, size, 0.9)
         assert whole < 1e-11
         if not size:
             assert plain < 1e-11 and per_step < 1e-11
@@ -95,12 +93,17 @@ def test_eq_7_1_as_the_study_draws_it(horizon):
 LUCKY = 9.25  # A = 10 - V of the one lucky sample
 
 
+def after(A, way):
+    """π(a|s) after one batch of one sample, as the study takes it: a drawn from (½, ½), with the advantage A."""
+    return collapse.update(finite_sums.constant_policy(0.5), [collapse.RIGHT], [A], *way)
+
+
 def test_eq_7_2_one_large_step_collapses():
     """From (½, ½) to 99/1: a sample of advantage A and a step η move the two logits, each by its weight and its bias,
     2ηA apart."""
-    agree(collapse.JACKPOT - collapse.arms().objective(collapse.undecided(), 1.0), LUCKY)
+    agree(finite_sums.JACKPOT - finite_sums.arms().objective(finite_sums.constant_policy(0.5), 1.0), LUCKY)
     for name in "vanilla, 1 large step", "PPO, 1 large step":  # at θ_old PPO's gradient is the vanilla one
-        p = collapse.after(LUCKY, collapse.WAYS[name])
+        p = after(LUCKY, collapse.WAYS[name])
         agree(p, 1 / (1 + np.exp(-2 * 0.25 * LUCKY)))
         assert p > 0.99
     MEASURED["(7.2) π from ½ by one step on a lucky sample"] = f"{p:.4f} vanilla"
@@ -111,9 +114,7 @@ def test_eq_7_2_the_clip_stops(A):
     """Many small steps of PPO on the same sample end at the first one past 1 ± ε, however many follow; vanilla ones go
     on to 0 or 1."""
     size = 0.005
-    p, further, vanilla = (
-        collapse.after(A, (chapter, size, steps)) for chapter, steps in ((ppo, 50), (ppo, 500), (a2c, 500))
-    )
+    p, further, vanilla = (after(A, (chapter, size, steps)) for chapter, steps in ((ppo, 50), (ppo, 500), (a2c, 500)))
     assert p == further
     side = np.sign(A)
     beyond = side * (p / 0.5 - 1) - collapse.EPSILON
@@ -126,11 +127,12 @@ def test_eq_7_2_the_clip_stops(A):
 def test_eq_7_2_the_old_advantages_are_wrong():
     """After the collapse Q - V of the old policy is off by the change of V, Σ_a (π_new - π_old) Q: nearly as large as
     the advantage itself."""
-    mdp, policy = collapse.arms(), collapse.undecided()
+    mdp, policy = finite_sums.arms(), finite_sums.constant_policy(0.5)
+    agree(policy(np.eye(4)).probabilities, np.full((4, 2), 0.5))
     V, Q = mdp.values(policy, 1.0)
     for name, low, high in ("vanilla, 1 large step", 0.9, 1.0), ("PPO, 50 small steps", 0.2, 0.3):
-        policy = collapse.undecided()
-        p = collapse.update(policy, np.array([collapse.RIGHT]), np.array([LUCKY]), collapse.WAYS[name])
+        policy = finite_sums.constant_policy(0.5)
+        p = collapse.update(policy, [collapse.RIGHT], [LUCKY], *collapse.WAYS[name])
         error = mdp.objective(policy, 1.0) - V[0, 0]
         agree(error, (p - 0.5) * (Q[0, 0, 1] - Q[0, 0, 0]))
         share = abs(error) / abs(Q[0, 0, 0] - V[0, 0])
@@ -140,7 +142,7 @@ def test_eq_7_2_the_old_advantages_are_wrong():
 
 def test_eq_7_2_what_becomes_of_it():
     """Collapsed, it stays with the worse action; clipped, it turns to the better one."""
-    mdp = collapse.arms()
+    mdp = finite_sums.arms()
     for seed in range(3):
         vanilla, clipped = (
             collapse.course(mdp, collapse.WAYS[name], 20, np.random.default_rng(seed))[-1]
@@ -153,27 +155,27 @@ def test_eq_7_2_what_becomes_of_it():
 def test_eq_7_3_the_study_measures_the_variance(case):
     """Mean and variance as the studies take them are those of the enumeration, and their V is the true one."""
     weights = case.rng.standard_normal(case.batch.valid.shape)
-    mean, var = variance.moments(variance.estimates(case.batch, case.policy, weights), case.batch.probability)
-    agree(mean, case.expectation(weights))
-    agree(var, case.variance(weights))
-    agree(variance.true_values(case.mdp, case.policy, case.batch, case.gamma), case.true_values())
+    g, p = finite_sums.estimates(case.batch, case.policy, weights), case.batch.probability
+    for mean, var in finite_sums.moments(g, p), finite_sums.moments(g, 7 * p):
+        agree(mean, case.expectation(weights))
+        agree(var, case.variance(weights))
+    agree(finite_sums.true_values(case.mdp, case.policy, case.batch, case.gamma), case.true_values())
 
 
 def test_eq_7_3_each_lowers_the_variance():
     """On the corridor with π = (½, ½) and the true V: N divides it by N, and reward-to-go, baseline and bootstrapping
     each lower it; all of them are unbiased."""
-    found = variance.on_the_corridor(0.5)
-    one, many, bias = np.transpose(list(found.values()))
+    one, many, bias = variance.on_the_corridor(0.5)
     agree(many, one / variance.N)
     assert (bias < 1e-12).all()
     assert (np.diff(one) < 0).all()
-    for name, factor in zip(list(found)[1:], one[1:] / one[:-1], strict=True):
+    for name, factor in zip(variance.METHODS[1:], one[1:] / one[:-1], strict=True):
         MEASURED[f"(7.3) variance on the corridor over the row before, {name}"] = f"{factor:.3f}"
 
 
 def test_eq_7_3_is_no_theorem():
     """With π(right) = 0.9 on the same corridor V^π raises the variance, and δ_t has more than λ = ½."""
-    one, many, bias = np.transpose(list(variance.on_the_corridor(0.9).values()))
+    one, many, bias = variance.on_the_corridor(0.9)
     agree(many, one / variance.N)
     assert (bias < 1e-12).all()
     assert one[2] > 4 * one[1] and one[-1] > one[-2]
@@ -195,7 +197,7 @@ def test_eq_7_3_least_variance_of_one_step(case):
 def test_eq_7_3_bias_for_variance():
     """Along λ, on the corridor: no bias with the true V, and with a wrong one none at λ = 1, where the variance is
     largest. So one episode is best used with λ < 1, and many with λ = 1."""
-    mdp, policy, lambdas = unbiased.corridor(6), SoftmaxPolicy((4, 2), theta=np.zeros(10)), np.linspace(0, 1, 6)
+    mdp, policy, lambdas = finite_sums.corridor(6), finite_sums.constant_policy(0.5), np.linspace(0, 1, 6)
     for learned in 0.0, 0.5, 1.0:
         bias, deviation = mc_vs_td.trade(mdp, policy, 0.9, learned, lambdas)
         assert deviation.argmax() == 5 and bias[-1] < 1e-12
@@ -254,5 +256,5 @@ def test_eq_7_4_is_about_one_sample():
 @pytest.mark.parametrize("name", collapse.WAYS)
 def test_eq_7_4_as_the_study_draws_it(name):
     """π(a|s) after one batch crosses ½ at A = 0."""
-    after = np.array([collapse.after(A, collapse.WAYS[name]) for A in (-4, -1, -0.1, 0, 0.1, 1, 4)])
-    assert (np.sign(after - 0.5) == [-1, -1, -1, 0, 1, 1, 1]).all()
+    p = np.array([after(A, collapse.WAYS[name]) for A in (-4, -1, -0.1, 0, 0.1, 1, 4)])
+    assert (np.sign(p - 0.5) == [-1, -1, -1, 0, 1, 1, 1]).all()
