@@ -46,7 +46,7 @@ def run(common, monkeypatch, capsys):
 
     def run(script, *args):
         monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, args)])
-        return outcome(lambda: runpy.run_path(EXAMPLES / f"{script}.py", run_name="__main__"), capsys)
+        return outcome(lambda: runpy.run_path(str(EXAMPLES / f"{script}.py"), run_name="__main__"), capsys)
 
     return run
 
