@@ -2,38 +2,27 @@
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
+# Have glibc keep the memory of large arrays for the next ones, instead of returning it to the system each time. A fresh
+# array of 128 kB or more otherwise pays for its pages anew: with many rows that is half of the time of a gradient.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
+    ctypes.CDLL(None).mallopt(TRIM_THRESHOLD, 1 << 28)
+    ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 1 << 25)
 
-def _blas_threads() -> tuple[Any, Any]:
-    """OpenBLAS' functions to get and to set the number of threads; of another BLAS, two that do nothing."""
+
+def _openblas(verb: str, default: Any) -> Any:
+    """OpenBLAS' function to get or set the number of threads, whatever it is called; of another BLAS, the default."""
     library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # the search goes on in the libraries it is linked to
-    for form in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-        if hasattr(library, form.format("set")):
-            return getattr(library, form.format("get")), getattr(library, form.format("set"))
-    return (lambda: 1), (lambda n: None)
+    forms = "scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"
+    return next((getattr(library, form.format(verb)) for form in forms if hasattr(library, form.format(verb))), default)
 
 
-def _keep_freed_memory() -> None:
-    """Have glibc keep the memory of large arrays for the next ones, instead of returning it to the system each time.
-
-    A fresh array of 128 kB or more otherwise pays for its pages anew: from 1,000 rows on that is more than half of the
-    time of a gradient. Elsewhere than under glibc there is no such function, and nothing is changed.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(trim_threshold, 1 << 28)
-    mallopt(mmap_threshold, 1 << 25)
-
-
-_keep_freed_memory()
-_get_threads, _set_threads = _blas_threads()
+_get_threads, _set_threads = _openblas("get", lambda: 1), _openblas("set", lambda n: None)
 
 
 @contextmanager
@@ -45,11 +34,9 @@ def plain_arithmetic() -> Iterator[None]:
     FloatingPointError of the optimiser or the collector that says what is not finite.
     """
     threads = _get_threads()
-    if threads > 1:
-        _set_threads(1)
     try:
+        _set_threads(1)
         with np.errstate(over="ignore", invalid="ignore"):
             yield
     finally:
-        if threads > 1:
-            _set_threads(threads)
+        _set_threads(threads)

@@ -1,6 +1,6 @@
 """The checks at the door: bad input is refused with its name, what came and what was expected.
 
-A chapter's `train` is decorated with `checked`, which holds every hyperparameter against the one table below, so the
+A chapter's `train` is decorated with `training`, which holds every hyperparameter against the one table below, so the
 chapters themselves need not speak of it.
 """
 
@@ -64,89 +64,80 @@ HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
 }
 
 
+def check_hyperparameters(**values: Any) -> None:
+    """Raise TypeError or ValueError unless the table above admits each value."""
+    for name, value in values.items():
+        meaning, kind, expected, admits = HYPERPARAMETERS[name]
+        fits = isinstance(value, kind) and not isinstance(value, bool | np.bool_)  # a truth value is no number
+        if not fits or not admits(value):
+            error = ValueError if fits else TypeError
+            raise error(f"{name} ({meaning}) must be {expected}, not {value!r}")
+
+
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """Hold the arguments of a function against what they must be, by their names, before it begins.
+
+    Hyperparameters are held against the table; one annotated `… | None` may be None, one annotated as a Schedule may be
+    a pair whose last may be 0. What is annotated bool must be one. Beside `states` all arrays are rows: states (B, n),
+    B ≥ 1, the others (B,), all finite. A (B, 1) that met a (B,) would broadcast to (B, B) in silence.
+    """
+    parameters = inspect.signature(function).parameters
+    positional = [name for name, x in parameters.items() if x.kind is not x.KEYWORD_ONLY]
+    required = {name for name, x in parameters.items() if x.default is x.empty}
+    settings = [x for name, x in parameters.items() if name in HYPERPARAMETERS or x.annotation is bool]
+    rows = [name for name, x in parameters.items() if x.annotation == Array and "states" in parameters]
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        arguments: dict[str, Any] = dict(zip(positional, args, strict=False)) | kwargs
+        if len(arguments) < len(args) + len(kwargs) or not required <= arguments.keys() <= parameters.keys():
+            inspect.signature(function).bind(*args, **kwargs)  # raises the TypeError that is due
+        for setting in settings:
+            if setting.name in arguments:
+                _check_setting(setting.name, arguments[setting.name], setting.annotation)
+        for name in rows:
+            x = arguments[name] = np.asarray(arguments[name])
+            if name == "states":
+                shape = x.shape
+                if len(shape) != 2 or not shape[0]:
+                    raise ValueError(f"states must have shape (B, observation) with at least one row, not {shape}")
+            elif x.shape != shape[:1]:
+                raise ValueError(f"{name} must have shape ({shape[0]},), one per row of states {shape}, not {x.shape}")
+            check_finite(name, x)
+        return function(**arguments)  # type: ignore[call-arg]
+
+    return call
+
+
+def _check_setting(name: str, value: Any, annotation: Any) -> None:
+    if annotation is bool:
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False, not {value!r}")
+    elif annotation == Schedule and isinstance(value, tuple) and len(value) == 2:
+        check_hyperparameters(**{name: value[0]})
+        if value[1]:
+            check_hyperparameters(**{name: value[1]})
+    elif value is not None or NoneType not in get_args(annotation):
+        check_hyperparameters(**{name: value})
+
+
 def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:
     """The widths of a network, as a tuple of at least two positive integers."""
     widths = tuple(sizes) if np.iterable(sizes) else ()
-    if len(widths) < 2 or not all(_is(n, Integral) and n >= 1 for n in widths):
+    if len(widths) < 2 or not all(isinstance(n, Integral) and n >= 1 and n is not True for n in widths):
         raise ValueError(f"sizes must be (inputs, *hidden, outputs), integers of at least 1, not {sizes!r}")
     return tuple(int(n) for n in widths)
 
 
 def check_finite(name: str, x: Array) -> None:
     """Raise NonFiniteError if x holds a NaN or an infinity."""
-    if not math.isfinite(abs(np.vdot(x, x))) and not np.isfinite(x).all():  # a product is quick, but it may overflow
+    if (
+        x.dtype.kind in "fc" and not math.isfinite(abs(np.vdot(x, x))) and not np.isfinite(x).all()
+    ):  # a product is quick, but it may overflow
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise NonFiniteError(f"{name} must be finite, but {name}{list(where)} is {x[where]}")
-
-
-def check_rows(states: Array, actions: Array, **weights: Array) -> tuple[Array, ...]:
-    """The rows that a gradient averages over: states (B, n), actions (B,) and every weight (B,), finite, B ≥ 1.
-
-    A (B, 1) that met a (B,) would broadcast to (B, B) in silence; here it is refused with both shapes.
-    """
-    states, actions = np.asarray(states), np.asarray(actions)
-    B = len(states) if states.ndim == 2 else 0
-    if not B:
-        raise ValueError(f"states must have shape (B, observation) with at least one row, not {states.shape}")
-    if actions.shape != (B,):
-        raise ValueError(f"actions must have shape ({B},), one per row of states {states.shape}, not {actions.shape}")
-    check_finite("states", states)
-    columns = []
-    for name, x in weights.items():
-        x = np.asarray(x)
-        if x.shape != (B,):
-            raise ValueError(f"{name} must have shape ({B},), one per row of states {states.shape}, not {x.shape}")
-        check_finite(name, x)
-        columns.append(x)
-    return states, actions, *columns
 
 
 def describe(value: Any) -> str:
     """A value as an error message shows it: arrays by dtype and shape."""
     return f"an array {value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
-
-
-def _is(value: Any, kind: Any) -> bool:
-    """Whether a value is a number of this kind; a truth value is none."""
-    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
-
-
-def check_hyperparameters(**values: Any) -> None:
-    """Raise TypeError or ValueError unless the table above admits each value."""
-    for name, value in values.items():
-        meaning, kind, expected, admits = HYPERPARAMETERS[name]
-        if not _is(value, kind):
-            raise TypeError(f"{name} ({meaning}) must be {expected}, not {value!r}")
-        if not admits(value):
-            raise ValueError(f"{name} ({meaning}) must be {expected}, not {value!r}")
-
-
-def checked(function: Callable[P, T]) -> Callable[P, T]:
-    """Hold the arguments that are hyperparameters against the table, before the function begins.
-
-    An argument annotated `… | None` may be None, one annotated as a Schedule may be a pair whose last may be 0, one
-    annotated bool must be one.
-    """
-    signature = inspect.signature(function)
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            arguments = signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise TypeError(f"{function.__module__}: {error}; it takes {', '.join(signature.parameters)}") from None
-        for name, value in arguments.items():
-            annotation = signature.parameters[name].annotation
-            if annotation is bool and not isinstance(value, bool | np.bool_):
-                raise TypeError(f"{name} must be True or False, not {value!r}")
-            if name not in HYPERPARAMETERS or (value is None and NoneType in get_args(annotation)):
-                continue
-            if annotation == Schedule and isinstance(value, tuple) and len(value) == 2:
-                check_hyperparameters(**{name: value[0]})
-                if value[1] != 0:
-                    check_hyperparameters(**{name: value[1]})
-            else:
-                check_hyperparameters(**{name: value})
-        return function(*args, **kwargs)
-
-    return call

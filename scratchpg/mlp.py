@@ -9,6 +9,8 @@ every layer at once, a finite difference is one loop and a checkpoint one array.
 """
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,43 +37,40 @@ class MLP:
         theta: Array | None = None, dtype: Any = np.float32, output_scale: float = 1.0,
     ) -> None:  # fmt: skip
         self.sizes = sizes_of(sizes)
-        n_parameters = sum((n + 1) * m for n, m in zip(self.sizes, self.sizes[1:], strict=False))
+        n_parameters = sum((n + 1) * m for n, m in pairwise(self.sizes))
+        if np.dtype(dtype).kind not in "fc":
+            raise TypeError(f"dtype must be a floating-point type, not {dtype!r}")
+        self.theta = np.zeros(n_parameters, dtype) if theta is None else theta
+        if (
+            not isinstance(self.theta, np.ndarray)
+            or self.theta.shape != (n_parameters,)
+            or self.theta.dtype.kind not in "fc"
+        ):
+            raise ValueError(
+                f"theta must be a flat floating-point array of shape ({n_parameters},) for sizes {self.sizes},"
+                f" not {describe(theta)}"
+            )
+        self.layers: list[tuple[Array, Array]] = []  # W_l (n, m) and b_l (m,), views into θ
+        end = 0
+        for n, m in pairwise(self.sizes):
+            start, end = end, end + (n + 1) * m
+            W_b = self.theta[start:end].reshape(n + 1, m)
+            self.layers.append((W_b[:n], W_b[n]))
         if theta is None:
-            if np.dtype(dtype).kind not in "fc":
-                raise TypeError(f"dtype must be a floating-point type, not {dtype!r}")
-            self._theta = np.zeros(n_parameters, dtype)
-            self.layers = self._views(self._theta)
             rng = np.random.default_rng(rng)
             for W, _ in self.layers:
                 W[:] = rng.standard_normal(W.shape) / np.sqrt(len(W))
             self.layers[-1][0][:] *= output_scale
-        else:
-            if not isinstance(theta, np.ndarray) or theta.shape != (n_parameters,) or theta.dtype.kind not in "fc":
-                raise ValueError(
-                    f"theta must be a flat floating-point array of shape ({n_parameters},) for sizes {self.sizes},"
-                    f" not {describe(theta)}"
-                )
-            self._theta = theta
-            self.layers = self._views(theta)
 
-    @property
-    def theta(self) -> Array:
-        """θ (P,): write into it (`theta[:] = …`, `theta -= …`); it can't be replaced, the layers are views of it."""
-        return self._theta
-
-    @theta.setter
-    def theta(self, value: Array) -> None:
-        if value is not self._theta:  # `net.theta -= step` works in place and assigns the same array back
+    def __setattr__(self, name: str, value: Any) -> None:
+        # `net.theta -= step` works in place, then assigns the same array back
+        if name == "theta" and value is not vars(self).get("theta", value):
             raise AttributeError("theta can't be replaced, the layers are views of it; write theta[:] = … instead")
+        super().__setattr__(name, value)
 
-    def _views(self, theta: Array) -> list[tuple[Array, Array]]:
-        """W_l (n, m) and b_l (m,) of each layer, as views into a flat vector."""
-        views, start = [], 0
-        for n, m in zip(self.sizes, self.sizes[1:], strict=False):
-            middle, end = start + n * m, start + n * m + m
-            views.append((theta[start:middle].reshape(n, m), theta[middle:end]))
-            start = end
-        return views
+    def __reduce__(self) -> Any:
+        """Copies and pickles are made from θ, so that the layers of the copy are views of its own θ."""
+        return partial(MLP, self.sizes, theta=self.theta.copy()), ()
 
     def __call__(self, x: Array) -> Array:
         """y (B, sizes[-1]) for x (B, sizes[0])."""
@@ -79,20 +78,16 @@ class MLP:
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
         """y and what `backward` needs to know about this very pass."""
-        h = np.asarray(x, self._theta.dtype)
+        h, cache = np.asarray(x, self.theta.dtype), []
         if h.ndim != 2 or h.shape[1] != self.sizes[0]:
             raise ValueError(f"the input must have shape (B, {self.sizes[0]}), not {h.shape}")
-        cache = []
-        for W, b in self.layers[:-1]:
+        for W, b in self.layers:
             cache.append(h)
             h = h.dot(W)
             h += b
-            _tanh(h)
-        cache.append(h)
-        W, b = self.layers[-1]
-        y = h.dot(W)
-        y += b
-        return y, cache
+            if len(cache) < len(self.layers):
+                np.tanh(h, out=h)
+        return h, cache
 
     def backward(self, cache: Cache, d_y: Array) -> Array:
         """∂L/∂θ (P,), given ∂L/∂y (B, sizes[-1]): the chain rule from the last layer to the first.
@@ -100,15 +95,14 @@ class MLP:
         ∂L/∂W_l = h_{l-1}ᵀ d_l,   ∂L/∂b_l = Σ_rows d_l,   d_{l-1} = (d_l W_lᵀ) ⊙ (1 - h_{l-1}²)
         where d_l = ∂L/∂(h_{l-1} W_l + b_l), and 1 - h² is the derivative of tanh, by its value h.
         """
-        d = np.asarray(d_y, self._theta.dtype)
+        d = np.asarray(d_y, self.theta.dtype)
         shapes = [h.shape for h in cache or ()]
         if shapes != [(len(d), n) for n in self.sizes[:-1]] or d.shape[1:] != self.sizes[-1:]:
             raise ValueError(f"this cache is of another pass: d_y {d.shape}, layer inputs {shapes}, sizes {self.sizes}")
         gradients, ones = [], np.ones(len(d), d.dtype)  # 1 d is Σ_rows d, as a product
-        for l in reversed(range(len(self.layers))):
-            h, (W, _) = cache[l], self.layers[l]
+        for h, (W, _) in zip(cache[::-1], self.layers[::-1], strict=True):
             gradients += [ones.dot(d), h.T.dot(d).ravel()]
-            if l:
+            if h is not cache[0]:
                 d = d.dot(W.T)
                 d *= 1 - h * h
         return np.concatenate(gradients[::-1])  # … d_W_l, d_b_l …, in the order of θ
@@ -118,29 +112,11 @@ class Approximator:
     """What a policy and a value have in common: a network, whose parameters are theirs."""
 
     net: MLP
-
-    @property
-    def theta(self) -> Array:
-        """θ (P,), the parameters; write into it, it can't be replaced."""
-        return self.net.theta
-
-    @theta.setter
-    def theta(self, value: Array) -> None:
-        self.net.theta = value
+    theta = property(
+        lambda self: self.net.theta,
+        lambda self, value: setattr(self.net, "theta", value),
+        doc="θ (P,), the parameters; write into it, it can't be replaced.",
+    )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(sizes={self.net.sizes}, dtype={self.theta.dtype})"
-
-
-def _tanh(h: Array) -> None:
-    """h ← tanh h. For thousands of numbers 2 / (1 + exp(-2h)) - 1 is faster, NumPy's exp being quicker than its tanh;
-    the error is that of numbers near 1, also where h is small."""
-    if h.size <= 4096 or h.dtype.kind == "c":
-        np.tanh(h, out=h)
-        return
-    with np.errstate(over="ignore"):
-        h *= -2
-        np.exp(h, out=h)
-        h += 1
-        np.divide(2, h, out=h)
-        h -= 1

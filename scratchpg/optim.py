@@ -29,7 +29,6 @@ class SGD:
             raise TypeError(f"theta must be a flat array of floats, not {describe(theta)}")
         check_hyperparameters(learning_rate=learning_rate, max_grad_norm=max_grad_norm)
         self.theta, self.learning_rate, self.max_grad_norm = theta, learning_rate, max_grad_norm
-        self.scratch = np.empty_like(theta)
 
     def step(self, gradient: Array) -> float:
         """Descend along a gradient (P,), which is left as it is; returns its norm before clipping.
@@ -43,17 +42,15 @@ class SGD:
             raise NonFiniteError(f"the norm of the gradient is {norm}")
         if norm > self.max_grad_norm:
             gradient = gradient * (self.max_grad_norm / norm)
-        step = self._precondition(gradient)
-        step *= self.learning_rate
+        step = self.learning_rate * self._precondition(gradient)
         if not math.isfinite(step @ step):
             raise NonFiniteError(f"the step of the parameters is not finite (gradient norm {norm:.3g})")
         self.theta -= step
         return norm
 
     def _precondition(self, g: Array) -> Array:
-        """The direction to go, in a scratch array."""
-        np.copyto(self.scratch, g)
-        return self.scratch
+        """The direction to go."""
+        return g
 
 
 class RMSProp(SGD):
@@ -73,14 +70,10 @@ class RMSProp(SGD):
         self.square_avg = np.zeros_like(theta) if square_avg is None else square_avg
 
     def _precondition(self, g: Array) -> Array:
-        s, d = self.square_avg, self.scratch
+        s = self.square_avg
         s *= self.alpha  # in place and never negative, whenever another process that shares s comes between
-        np.multiply(g, g, out=d)
-        d *= 1 - self.alpha
-        s += d
-        np.add(s, self.eps, out=d)
-        np.sqrt(d, out=d)
-        return np.divide(g, d, out=d)
+        s += (1 - self.alpha) * g * g
+        return g / np.sqrt(s + self.eps)
 
 
 class Adam(SGD):
@@ -101,19 +94,10 @@ class Adam(SGD):
         self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
 
     def _precondition(self, g: Array) -> Array:
-        m, v, d, (beta1, beta2) = self.m, self.v, self.scratch, self.betas
+        m, v, (beta1, beta2) = self.m, self.v, self.betas
         self.t += 1
         m *= beta1
-        np.multiply(g, 1 - beta1, out=d)
-        m += d
+        m += (1 - beta1) * g
         v *= beta2
-        np.multiply(g, g, out=d)
-        d *= 1 - beta2
-        v += d
-        # m̂ / (√v̂ + ε), with both corrections gathered in two numbers
-        root = math.sqrt(1 - beta2**self.t)
-        np.sqrt(v, out=d)
-        d += self.eps * root
-        np.divide(m, d, out=d)
-        d *= root / (1 - beta1**self.t)
-        return d
+        v += (1 - beta2) * g * g
+        return m / (1 - beta1**self.t) / (np.sqrt(v / (1 - beta2**self.t)) + self.eps)

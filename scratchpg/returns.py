@@ -25,10 +25,9 @@ def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Arra
     array([3., 4., 4.])
     """
     check_hyperparameters(gamma=gamma)
-    (G,) = _floats(rewards=rewards)
-    check_finite("rewards", G)
-    ended = np.zeros(G.shape, bool) if ended is None else _flags(G.shape, ended=ended)[0]
-    return _accumulate(G, gamma * ~ended)
+    r, ended = _alike(rewards=rewards, ended=np.zeros(np.shape(rewards)) if ended is None else ended)
+    check_finite("rewards", r)
+    return _accumulate(r * 1.0, gamma * ~ended.astype(bool))
 
 
 def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
@@ -38,9 +37,8 @@ def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: flo
     array([6., 1.])
     """
     check_hyperparameters(gamma=gamma)
-    r, next_v = _floats(rewards=rewards, next_values=next_values)
-    (terminated,) = _flags(r.shape, terminated=terminated)
-    next_v = np.where(terminated, 0, next_v)
+    r, next_v, terminated = _alike(rewards=rewards, next_values=next_values, terminated=terminated)
+    next_v = np.where(terminated, 0.0, next_v)
     check_finite("rewards", r)
     check_finite("next_values", next_v)
     return r + gamma * next_v
@@ -53,11 +51,9 @@ def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Arr
     array([ 1., -7.])
     """
     targets = td_targets(rewards, next_values, terminated, gamma)
-    if np.shape(values) != targets.shape:
-        raise ValueError(f"values must have the shape {targets.shape} of rewards, not {np.shape(values)}")
-    values = np.asarray(values)
-    check_finite("values", values)
-    return targets - values
+    _, v = _alike(rewards=targets, values=values)
+    check_finite("values", v)
+    return targets - v
 
 
 def n_step(
@@ -70,7 +66,7 @@ def n_step(
     """
     check_hyperparameters(n=n)
     delta = td_errors(rewards, values, next_values, terminated, gamma)
-    decay = gamma * ~np.logical_or(*_flags(delta.shape, terminated=terminated, truncated=truncated))
+    decay = gamma * ~np.logical_or(*_alike(terminated=terminated, truncated=truncated))
     advantages = delta.copy()
     for _ in range(min(n, len(delta)) - 1):  # each pass reaches one step further
         advantages[:-1] = delta[:-1] + decay[:-1] * advantages[1:]
@@ -91,7 +87,7 @@ def gae(
     """
     check_hyperparameters(gae_lambda=gae_lambda)
     delta = td_errors(rewards, values, next_values, terminated, gamma)
-    ended = np.logical_or(*_flags(delta.shape, terminated=terminated, truncated=truncated))
+    ended = np.logical_or(*_alike(terminated=terminated, truncated=truncated))
     return _accumulate(delta, gamma * gae_lambda * ~ended)
 
 
@@ -122,19 +118,10 @@ def _accumulate(x: Array, decay: Array) -> Array:
     return x
 
 
-def _floats(**arrays: Array) -> list[Array]:
-    """New arrays of one shape and one floating dtype: integers become float64, they would truncate what is added."""
+def _alike(**arrays: Array) -> list[Array]:
+    """Arrays of one shape, (T,) or (T, N)."""
     xs = [np.asarray(x) for x in arrays.values()]
     for name, x in zip(arrays, xs, strict=True):
         if x.shape != xs[0].shape or x.ndim not in (1, 2):
             raise ValueError(f"{name} must be (T,) or (T, N), all of one shape; got {x.shape} beside {xs[0].shape}")
-    dtype = np.result_type(*xs)
-    return [np.array(x, dtype if dtype.kind in "fc" else np.float64) for x in xs]
-
-
-def _flags(shape: tuple[int, ...], **flags: Array) -> list[Array]:
-    """Boolean arrays of the given shape."""
-    for name, x in flags.items():
-        if np.shape(x) != shape:
-            raise ValueError(f"{name} must have the shape {shape} of rewards, not {np.shape(x)}")
-    return [np.asarray(x, bool) for x in flags.values()]
+    return xs

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .checks import Array, Rng, check_finite
-from .spaces import AnyEnv, check_fit, face_of
+from .spaces import AnyEnv, Face, check_fit
 from .training import Progress
 
 
@@ -35,7 +35,8 @@ class Batch:
 
     def rows(self, *weights: Array) -> tuple[Array, ...]:
         """The valid rows, flat: states (B, observation), actions (B,) and each weight (T, N) as (B,)."""
-        return tuple(x[self.valid] for x in (self.states[:-1], self.actions, *weights))
+        of_one_dtype = (x.astype(self.states.dtype, copy=False) for x in weights)
+        return tuple(x[self.valid] for x in (self.states[:-1], self.actions, *of_one_dtype))
 
     def values(self, value: Any) -> tuple[Array, Array]:
         """V(s_t) and V(s_{t+1}), (T, N) each: the successor is the true one, never that of a reset."""
@@ -64,7 +65,7 @@ class Collector:
 
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
         check_fit(env, policy=policy)
-        self.face, self.policy, self.greedy = face_of(env), policy, greedy
+        self.face, self.policy, self.greedy = Face(env), policy, greedy
         self.rng = np.random.default_rng(rng)
         self.steps, self.episodes = 0, 0
         self.returns: deque[float] = deque(maxlen=100)
@@ -85,7 +86,7 @@ class Collector:
         for t in range(n_steps):
             self._step(batch, t)
         before = self.steps
-        batch = self._account(batch)
+        self._account(batch)
         return batch if self.steps > before else self.collect(n_steps)  # there were only reset rows
 
     def collect_episodes(self, episodes: int) -> Batch:
@@ -106,7 +107,9 @@ class Collector:
             t += 1
         batch = _resized(batch, t)
         self.stale = True
-        return self._account(batch, beyond=batch.ended.cumsum(axis=0) - batch.ended >= quota)
+        batch.valid &= batch.ended.cumsum(axis=0) - batch.ended < quota
+        self._account(batch)
+        return batch
 
     def progress(self, **diagnostics: float) -> Progress:
         """How far training has come, with the chapter's diagnostics."""
@@ -125,40 +128,33 @@ class Collector:
     def _step(self, batch: Batch, t: int) -> None:
         """Act in states[t] and write row t."""
         pi = self.policy(batch.states[t])
-        actions = batch.actions[t] = pi.mode() if self.greedy else pi.sample(self.rng)
+        batch.actions[t] = actions = pi.mode() if self.greedy else pi.sample(self.rng)
         batch.states[t + 1], batch.rewards[t], batch.terminated[t], batch.truncated[t], last = self.face.step(actions)
-        for row, state in last:
-            batch.last_states.append((t, row, state))
+        batch.last_states += [(t, n, state) for n, state in last]
 
-    def _account(self, batch: Batch, beyond: Array | None = None) -> Batch:
+    def _account(self, batch: Batch) -> None:
         """Mask what is no experience, check the rest, and count it."""
-        ended = batch.ended
         if not self.face.same_step:
-            np.logical_not(self.resets, out=batch.valid[0])
-            np.logical_not(ended[:-1], out=batch.valid[1:])
-            self.resets = ended[-1]
-        if beyond is not None:
-            batch.valid &= ~beyond
-        self.state, experienced = batch.states[-1], int(np.count_nonzero(batch.valid))
-        if experienced < batch.valid.size:
-            invalid = ~batch.valid
-            batch.rewards[invalid], batch.terminated[invalid], batch.truncated[invalid] = 0, False, False
             ended = batch.ended
+            batch.valid[0] &= ~self.resets
+            batch.valid[1:] &= ~ended[:-1]
+            self.resets = ended[-1]
+        experienced = int(np.count_nonzero(batch.valid))
+        if experienced < batch.valid.size:
+            for x in batch.rewards, batch.terminated, batch.truncated:
+                x[~batch.valid] = 0
         check_finite("observations", batch.states)
         for _, _, state in batch.last_states:
             check_finite("last observations", state)
         check_finite("rewards", batch.rewards)
-        self.steps += experienced
-        begins = [0] * self.face.n  # the row at which the current episode of each environment begins
-        for t, n in np.argwhere(ended).tolist():
-            self.returns.append(float(self.running[n] + batch.rewards[begins[n] : t + 1, n].sum()))
-            self.running[n], begins[n] = 0, t + 1
-            self.episodes += 1
-        if any(begins):
-            self.running += [batch.rewards[begin:, n].sum() for n, begin in enumerate(begins)]
-        else:
-            self.running += batch.rewards.sum(axis=0)
-        return batch
+        self.state, self.steps = batch.states[-1], self.steps + experienced
+        begin, ended = 0, batch.ended
+        for end in np.flatnonzero(ended.any(axis=1)).tolist():
+            self.running += batch.rewards[begin : end + 1].sum(axis=0)
+            self.returns += self.running[ended[end]].tolist()
+            self.episodes += int(np.count_nonzero(ended[end]))
+            self.running[ended[end]], begin = 0, end + 1
+        self.running += batch.rewards[begin:].sum(axis=0)
 
 
 def _resized(batch: Batch, T: int) -> Batch:

@@ -77,81 +77,55 @@ def check_fit(env: AnyEnv, **networks: Any) -> None:
                 f"the {name} has {sizes[0]} inputs and {sizes[-1]} outputs (sizes {sizes}),"
                 f" but the environment needs {expected[0]} and {expected[1]}"
             )
-    face_of(env)  # refuses an autoreset mode that it can't make sense of
-
-
-def face_of(env: AnyEnv) -> "Face":
-    """The face of a single environment or a vector of them."""
-    return VectorFace(env) if isinstance(env, VectorEnv) else Face(env)
+    Face(env)  # refuses an autoreset mode that it can't make sense of
 
 
 class Face:
-    """The common face of a single and a vector environment (see above), here of a single one: n = 1 row.
+    """The common face of a single environment and a vector of n (see above).
 
-    After an ended episode the next step resets it. `same_step`: there are no reset rows.
+    A single one is reset by the step after the end of an episode. `same_step`: there are no reset rows.
     """
 
     def __init__(self, env: AnyEnv) -> None:
         self.env: Any = env
-        self.n, self.same_step = 1, False
-        self.observation_space, action_space = spaces_of(env)
-        self.size, self.first_action = observation_size(env), int(getattr(action_space, "start", 0))
-        self.flat = isinstance(self.observation_space, Box) and len(self.observation_space.shape) == 1
-        self.shape: tuple[int, ...] = (self.size,)  # of what the environment's observations are flattened to
+        self.vector, self.n, self.size = isinstance(env, VectorEnv), getattr(env, "num_envs", 1), observation_size(env)
+        mode = env.metadata.get("autoreset_mode") if self.vector else AutoresetMode.NEXT_STEP
+        if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+            raise ValueError(f"a vector environment must have autoreset mode NEXT_STEP or SAME_STEP, not {mode}")
+        self.same_step = mode is AutoresetMode.SAME_STEP
+        self.space, actions = spaces_of(env)
+        self.flat = isinstance(self.space, Box) and len(self.space.shape) == 1
+        self.shape = (self.n, self.size) if self.vector else (self.size,)  # of what observations are flattened to
+        self.first_action, self.dtype = int(getattr(actions, "start", 0)), env.action_space.dtype
 
     def reset(self, seed: int | None = None) -> Array:
         """The first observations (n, size). Seed once; without a seed the environment's own generator goes on."""
         self.ended = False
         return self._flatten(self.env.reset(seed=seed)[0])
 
-    def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Array]]]:
+    def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Any]]]:
         """Observations, rewards, terminated, truncated, each of n rows (or one value for all of one row), and the
         true last observation of each row that SAME_STEP has already reset: (row, observation)."""
         if self.ended:
             return self.reset(), 0.0, False, False, []
-        observation, reward, terminated, truncated, _ = self.env.step(int(actions[0]) + self.first_action)
-        self.ended = terminated or truncated
-        return self._flatten(observation), reward, terminated, truncated, []
-
-    def _flatten(self, observation: Any) -> Array:
-        return self._checked(observation if self.flat else flatten(self.observation_space, observation))
-
-    def _checked(self, observations: Any) -> Array:
-        """Flat observations of the right shape: NumPy would spread one that is too small over the row in silence."""
-        observations = np.asarray(observations)
-        if observations.shape != self.shape:
-            raise ValueError(
-                f"an observation of {self.observation_space} must flatten to {self.shape}, not {observations.shape}"
-            )
-        return observations
-
-
-class VectorFace(Face):
-    """A vector environment in NEXT_STEP or SAME_STEP mode."""
-
-    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
-        super().__init__(env)
-        self.n = env.num_envs
-        mode = env.metadata.get("autoreset_mode")
-        if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
-            raise ValueError(f"a vector environment must have autoreset mode NEXT_STEP or SAME_STEP, not {mode}")
-        self.same_step = mode is AutoresetMode.SAME_STEP
-        self.shape, self.dtype = (self.n, self.size), env.action_space.dtype
-
-    def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Array]]]:
         if self.first_action:
             actions = actions + self.first_action
-        observations, rewards, terminated, truncated, info = self.env.step(np.asarray(actions, self.dtype))
+        action = actions.astype(self.dtype) if self.vector else int(actions[0])
+        observations, rewards, terminated, truncated, info = self.env.step(action)
         last = []
-        if self.same_step and (ended := terminated | truncated).any():
+        if not self.vector:
+            self.ended = terminated or truncated
+        elif self.same_step and (ended := terminated | truncated).any():
             if not (info.get("_final_obs", False) & ended == ended).all():
                 raise ValueError('a SAME_STEP environment must give info["final_obs"] where an episode ended')
-            rows = np.flatnonzero(ended).tolist()
-            last = [(row, np.asarray(flatten(self.observation_space, info["final_obs"][row]))) for row in rows]
+            last = [(row, flatten(self.space, info["final_obs"][row])) for row in np.flatnonzero(ended).tolist()]
         return self._flatten(observations), rewards, terminated, truncated, last
 
     def _flatten(self, observations: Any) -> Array:
-        if self.flat:
-            return self._checked(observations)
-        rows = iterate(self.env.observation_space, observations)
-        return self._checked([flatten(self.observation_space, row) for row in rows])
+        if not self.flat:
+            rows = iterate(self.env.observation_space, observations) if self.vector else [observations]
+            observations = np.reshape([flatten(self.space, row) for row in rows], self.shape)
+        observations = np.asarray(observations)
+        if observations.shape != self.shape:  # NumPy would spread one that is too small over the row in silence
+            raise ValueError(f"an observation of {self.space} must flatten to {self.shape}, not {observations.shape}")
+        return observations

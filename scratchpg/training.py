@@ -1,7 +1,6 @@
 """The frame around every chapter's loop: arguments checked at the door, progress reported, divergence named."""
 
 import functools
-import inspect
 from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import Any, ParamSpec
@@ -28,10 +27,8 @@ class Progress(SimpleNamespace):
     mean_return: float
 
     def __str__(self) -> str:
-        return "  ".join(
-            f"{name} {value:8.4g}" if isinstance(value, float) else f"{name} {value:8d}"
-            for name, value in vars(self).items()
-        )
+        items = vars(self).items()
+        return "  ".join(f"{name} {x:8.4g}" if isinstance(x, float) else f"{name} {x:8d}" for name, x in items)
 
 
 def generator(seed: int | None, rng: Rng) -> np.random.Generator:
@@ -55,29 +52,28 @@ def training(train: Callable[P, Iterator[Progress]]) -> Callable[P, Generator[Pr
     """Decorates a chapter's `train`: bad arguments are refused at the call, not at the first update, and a run that
     diverges ends in a FloatingPointError that says at which step.
     """
-    signature = inspect.signature(train)
 
+    @functools.wraps(train)
     def begin(*args: P.args, **kwargs: P.kwargs) -> Generator[Progress, None, None]:
-        given: dict[str, Any] = signature.bind(*args, **kwargs).arguments
+        given: dict[str, Any] = kwargs  # `checked` gives all by name
         env = build(given["make_env"]) if "make_env" in given else given["env"]
         check_fit(env, **{name: given[name] for name in ("policy", "value") if name in given})
         if "make_env" in given:
             env.close()
         generator(given.get("seed"), given.get("rng"))
-        return _updates(train(*args, **kwargs))
+        return updates(train(*args, **kwargs))
 
-    return checked(functools.wraps(train)(begin))
+    def updates(loop: Iterator[Progress]) -> Generator[Progress, None, None]:
+        steps = 0
+        while True:
+            try:
+                with plain_arithmetic():
+                    progress = next(loop)
+            except StopIteration:
+                return
+            except FloatingPointError as error:
+                raise type(error)(f"{error} (after {steps} steps)") from error
+            steps = progress.steps
+            yield progress
 
-
-def _updates(loop: Iterator[Progress]) -> Generator[Progress, None, None]:
-    steps = 0
-    while True:
-        try:
-            with plain_arithmetic():
-                progress = next(loop)
-        except StopIteration:
-            return
-        except FloatingPointError as error:
-            raise type(error)(f"{error} (after {steps} steps)") from error
-        steps = progress.steps
-        yield progress
+    return checked(begin)

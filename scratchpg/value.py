@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import spaces
-from .checks import Array, Rng, check_finite
+from .checks import Array, Rng, checked
 from .mlp import MLP, Approximator
 
 
@@ -35,30 +35,19 @@ class Value(Approximator):
         states = np.asarray(states)
         return self.net(states.reshape(-1, states.shape[-1]))[:, 0].reshape(states.shape[:-1])
 
+    @checked
     def mse(self, states: Array, targets: Array) -> Any:
         """(2.3)  L_V(φ) = mean_t (G_t - V_φ(s_t))²; targets (B,) stand for G_t and are constants."""
-        return np.mean((self._targets(states, targets) - self(states)) ** 2)
+        return np.mean((targets - self(states)) ** 2)
 
+    @checked
     def mse_gradient(self, states: Array, targets: Array) -> Array:
         """(2.3)  ∇_φ L_V = -2 mean_t (G_t - V_φ(s_t)) ∇V_φ(s_t), flat (P,).
 
-        Texts that define L_V as half of this have half this gradient. ValueError for targets of another shape, or not
-        finite.
+        Texts that define L_V as half of this have half this gradient.
 
         >>> Value((1,), theta=np.zeros(2)).mse_gradient(np.ones((1, 1)), np.array([3.0]))  # -2 (3 - 0), for W and b
         array([-6., -6.])
         """
-        targets = self._targets(states, targets)
         y, cache = self.net.forward(states)
-        return self.net.backward(cache, -2 * (targets[:, None] - y) / len(targets))
-
-    @staticmethod
-    def _targets(states: Array, targets: Array) -> Array:
-        targets = np.asarray(targets)
-        if targets.shape != (len(states),) or not len(targets):
-            raise ValueError(
-                f"targets must have shape (B,), B ≥ 1, one per row of states {np.shape(states)}, not {targets.shape}"
-            )
-        check_finite("states", states)
-        check_finite("targets", targets)
-        return targets
+        return self.net.backward(cache, -2 / len(targets) * (targets[:, None] - y))

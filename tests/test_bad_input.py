@@ -200,8 +200,8 @@ REFUSED = {
     ],
     **dict.fromkeys(["weights", "advantages", "old_log_prob"], PER_ROW),
     "targets": [
-        (WEIGHTS[1:], "targets must have shape (B,), B ≥ 1, one per row of states (4, 3), not (3,)"),
-        (WEIGHTS[:, None], "targets must have shape (B,), B ≥ 1, one per row of states (4, 3), not (4, 1)"),
+        (WEIGHTS[1:], "targets must have shape (4,), one per row of states (4, 3), not (3,)"),
+        (WEIGHTS[:, None], "targets must have shape (4,), one per row of states (4, 3), not (4, 1)"),
         (but(WEIGHTS, np.nan), "targets must be finite, but targets[3] is nan"),
     ],
     **dict.fromkeys(["terminated", "truncated", "ended"], PER_STEP),

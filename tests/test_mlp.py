@@ -1,11 +1,14 @@
 """The network: its outputs by hand, its backward pass against differences, its parameters as one vector."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from helpers import LD, ROWS, SEEDS, assert_complex_step, check, random_network, same_bits, shapes
 from hypothesis import given
 
-from scratchpg import MLP
+from scratchpg import MLP, SoftmaxPolicy, Value
 
 
 def test_forward_by_hand():
@@ -131,14 +134,16 @@ def test_initialisation():
     assert not np.array_equal(net.theta, MLP((100, 50, 40), rng=1, output_scale=0.01).theta)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, LD])
-def test_many_rows_are_as_good_as_one(dtype):
-    """Large arrays take another formula for tanh: it must give the same numbers, far out, too, and warn of nothing."""
-    net = MLP((1, 64, 1), rng=0, dtype=dtype)
-    x = np.concatenate([np.linspace(-20, 20, 255), [-1e30, 1e30, np.inf, -np.inf, 0]]).astype(dtype)[:, None]
-    together, one_by_one = net(x), np.concatenate([net(row[None]) for row in x])
-    assert 64 * len(x) > 4096
-    np.testing.assert_allclose(together, one_by_one, rtol=0, atol=8 * np.finfo(dtype).eps)
-    _, cache = net.forward(x)
-    np.testing.assert_allclose(cache[1], np.tanh(x @ net.layers[0][0]), rtol=0, atol=4 * np.finfo(dtype).eps)
-    assert np.isnan(net(np.full((100, 1), np.nan, dtype))).all()
+@pytest.mark.parametrize("kind", [MLP, SoftmaxPolicy, Value])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_goes_by_its_own_theta(kind, duplicate):
+    """The layers of a copy are views of the copied θ, not of an array of their own."""
+    one = kind((3, 4, 2), rng=0)
+    if duplicate is copy.copy and kind is not MLP:
+        pytest.skip("a shallow copy shares its network")
+    other, before = duplicate(one), one.theta.copy()
+    assert same_bits(other.theta, before)
+    other.theta[:] = 1
+    assert same_bits(one.theta, before)
+    net = getattr(other, "net", other)
+    assert all((W == 1).all() and (b == 1).all() for W, b in net.layers)

@@ -17,7 +17,7 @@ the policy gets better or worse. Source: Mnih et al. 2016, arXiv:1602.01783, who
 
 from collections.abc import Iterator
 
-from ..checks import Array, Rng, Scalar, check_hyperparameters, check_rows
+from ..checks import Array, Rng, Scalar, checked
 from ..optim import RMSProp
 from ..policy import SoftmaxPolicy
 from ..returns import gae, normalized
@@ -27,23 +27,21 @@ from ..training import Progress, generator, training
 from ..value import Value
 
 
+@checked
 def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> Scalar:
     """(4.4)  L(θ) = -mean_t [ log π_θ(a_t|s_t) A_t + β H(π_θ(·|s_t)) ]; β is ent_coef.
 
     A surrogate: only its gradient means something. states (B, observation), actions (B,), advantages (B,).
     """
-    check_hyperparameters(ent_coef=ent_coef)
-    states, actions, advantages = check_rows(states, actions, advantages=advantages)
     pi = policy(states)
     return -(advantages * pi.log_prob(actions) + ent_coef * pi.entropy()).mean()
 
 
+@checked
 def gradient(
     policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0
 ) -> Array:
     """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]."""
-    check_hyperparameters(ent_coef=ent_coef)
-    states, actions, advantages = check_rows(states, actions, advantages=advantages)
     pi = policy(states)
     d_logits = -advantages[:, None] * pi.d_log_prob(actions)
     if ent_coef:

@@ -22,7 +22,7 @@ over steps. The loss of a single step is noise around 0: watch the return.
 import math
 from collections.abc import Iterator
 
-from ..checks import Array, Rng, Scalar, check_rows
+from ..checks import Array, Rng, Scalar, checked
 from ..optim import Adam
 from ..policy import SoftmaxPolicy
 from ..returns import discounted, td_targets
@@ -32,15 +32,15 @@ from ..training import Progress, generator, training
 from ..value import Value
 
 
+@checked
 def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array) -> Scalar:
     """L(θ) = -mean_t log π_θ(a_t|s_t) A_t: a surrogate, only its gradient means something. All arguments (B, …)."""
-    states, actions, advantages = check_rows(states, actions, advantages=advantages)
     return -(advantages * policy(states).log_prob(actions)).mean()
 
 
+@checked
 def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array) -> Array:
     """∇L(θ) = -mean_t A_t ∇log π_θ(a_t|s_t), flat in θ: the mean over steps, where REINFORCE's is over episodes."""
-    states, actions, advantages = check_rows(states, actions, advantages=advantages)
     pi = policy(states)
     d_logits = -advantages[:, None] * pi.d_log_prob(actions)
     return policy.backward(pi, d_logits / len(actions))

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..checks import Array, Rng, Scalar, Schedule, check_hyperparameters, check_rows
+from ..checks import Array, Rng, Scalar, Schedule, checked
 from ..optim import Adam
 from ..policy import SoftmaxPolicy
 from ..returns import explained_variance, gae, normalized
@@ -30,6 +30,7 @@ from ..training import Progress, generator, linear, training
 from ..value import Value
 
 
+@checked
 def loss(
     policy: SoftmaxPolicy, states: Array, actions: Array, old_log_prob: Array, advantages: Array, *,
     clip_range: float = 0.2, ent_coef: float = 0.0,
@@ -39,23 +40,20 @@ def loss(
     A surrogate: only its gradient means something. states (B, observation), the rest (B,); old_log_prob is
     log π_θold(a_t|s_t), ε is clip_range, β is ent_coef.
     """
-    check_hyperparameters(clip_range=clip_range, ent_coef=ent_coef)
-    states, actions, old, advantages = check_rows(states, actions, old_log_prob=old_log_prob, advantages=advantages)
     pi = policy(states)
-    ratio = np.exp(pi.log_prob(actions) - old)
+    ratio = np.exp(pi.log_prob(actions) - old_log_prob)
     clipped_ratio = np.clip(ratio, 1 - clip_range, 1 + clip_range)
     return -(np.minimum(ratio * advantages, clipped_ratio * advantages) + ent_coef * pi.entropy()).mean()
 
 
+@checked
 def gradient(
     policy: SoftmaxPolicy, states: Array, actions: Array, old_log_prob: Array, advantages: Array, *,
     clip_range: float = 0.2, ent_coef: float = 0.0,
 ) -> Array:  # fmt: skip
     """(6.3) with an entropy bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t) + β ∇H ]."""
-    check_hyperparameters(clip_range=clip_range, ent_coef=ent_coef)
-    states, actions, old, advantages = check_rows(states, actions, old_log_prob=old_log_prob, advantages=advantages)
     pi = policy(states)
-    ratio = np.exp(pi.log_prob(actions) - old)
+    ratio = np.exp(pi.log_prob(actions) - old_log_prob)
     clipped = np.where(advantages < 0, ratio < 1 - clip_range, ratio > 1 + clip_range)
     weights = np.where(clipped, 0, ratio * advantages)
     d_logits = -weights[:, None] * pi.d_log_prob(actions)
@@ -83,8 +81,8 @@ def train(
         kl                   mean_t KL(π_old ‖ π), in nats: up to some 0.01; above 0.05 the steps are too large
         clip_fraction        the share of rows with |r_t - 1| > ε: up to some 0.2; always 0 means ε does nothing
         entropy              mean_t H(π), in nats: falls slowly from log A; near 0 exploration has ended
-        explained_variance   1 - Var[target - V] / Var[target], of V after its fit: towards 1 as long as targets vary;
-                             at or below 0 V is no better than a constant
+        explained_variance   1 - Var[target - V] / Var[target], of V before its fit, so on rows that are new to it:
+                             towards 1 as long as targets vary; at or below 0 V is no better than a constant
         gradient_norm        of the policy, in the last minibatch, before clipping: mostly below max_grad_norm
     """
     rng = generator(seed, rng)
@@ -105,12 +103,13 @@ def train(
 
         for _ in range(n_epochs):
             order = shuffler.permutation(len(actions))
+            shuffled = [x[order] for x in (states, actions, old_log_prob, advantages, targets)]
             for start in range(0, len(order), batch_size):
-                k = order[start : start + batch_size]
-                A = normalized(advantages[k]) if normalize_advantage else advantages[k]
-                g = gradient(policy, states[k], actions[k], old_log_prob[k], A, clip_range=epsilon, ent_coef=ent_coef)
-                critic.step(value.mse_gradient(states[k], targets[k]))
-                gradient_norm = actor.step(g)
+                s, a, old, A, G = (x[start : start + batch_size] for x in shuffled)
+                A = normalized(A) if normalize_advantage else A
+                d_theta = gradient(policy, s, a, old, A, clip_range=epsilon, ent_coef=ent_coef)
+                critic.step(value.mse_gradient(s, G))
+                gradient_norm = actor.step(d_theta)
             if target_kl is not None and pi_old.kl(policy(states)).mean() > target_kl:
                 break
 
@@ -120,6 +119,6 @@ def train(
             kl=float(pi_old.kl(pi).mean()),
             clip_fraction=float((abs(ratio - 1) > epsilon).mean()),
             entropy=float(pi.entropy().mean()),
-            explained_variance=explained_variance(targets, value(states)),
+            explained_variance=explained_variance(targets, targets - advantages),
             gradient_norm=gradient_norm,
         )

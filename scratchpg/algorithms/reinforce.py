@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..checks import Array, Rng, Scalar, check_hyperparameters, check_rows
+from ..checks import Array, Rng, Scalar, checked
 from ..optim import Adam
 from ..policy import SoftmaxPolicy
 from ..returns import discounted
@@ -30,6 +30,7 @@ from ..spaces import AnyEnv
 from ..training import Progress, generator, training
 
 
+@checked
 def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Scalar:
     """(1.11)  L(θ) = -(1/N) Σ_n Σ_t log π_θ(a_t|s_t) Ψ_t: the mean over episodes of the sum over their steps.
 
@@ -38,11 +39,10 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *
 
     states (B, observation), actions (B,), weights Ψ (B,): the steps of all episodes, in any order.
     """
-    check_hyperparameters(episodes=episodes)
-    states, actions, weights = check_rows(states, actions, weights=weights)
     return -(weights * policy(states).log_prob(actions)).sum() / episodes
 
 
+@checked
 def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Array:
     """∇ of (1.11), flat in θ: -(1/N) Σ_n Σ_t Ψ_t ∇log π_θ(a_t|s_t). Arguments as in `loss`.
 
@@ -52,8 +52,6 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Arra
     >>> gradient(policy, [[1.0]], [1], [2.0], episodes=1)  # -Ψ (onehot(a) - π), for W and for b
     array([ 1., -1.,  1., -1.])
     """
-    check_hyperparameters(episodes=episodes)
-    states, actions, weights = check_rows(states, actions, weights=weights)
     pi = policy(states)
     d_logits = -weights[:, None] * pi.d_log_prob(actions)
     return policy.backward(pi, d_logits / episodes)

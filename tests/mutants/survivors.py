@@ -1,16 +1,6 @@
 """The mutants that no test can kill, or need kill, and why: {module: {(function, mutated statement): reason}}."""
 
-ROUTE = "both ways lead to tanh h but for rounding: which of them is taken is a matter of speed"
-
 SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
-    "mlp": {
-        ("_tanh", "if not (h.size <= 4096 or h.dtype.kind == 'c'):"): ROUTE,
-        ("_tanh", "if h.size <= 4096 and h.dtype.kind == 'c':"): ROUTE,
-        ("_tanh", "if h.size < 4096 or h.dtype.kind == 'c':"): ROUTE,
-        ("_tanh", "if h.size > 4096 or h.dtype.kind == 'c':"): ROUTE,
-        ("_tanh", "if h.size <= 4097 or h.dtype.kind == 'c':"): ROUTE,
-        ("_tanh", "if h.size <= 4096 or h.dtype.kind != 'c':"): ROUTE,
-    },
     "value": {
         (
             "Value.__call__",
@@ -18,7 +8,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equivalent: to NumPy any negative number is the unknown size",
     },
     "returns": {
-        ("_floats", "for name, x in zip(arrays, xs, strict=False):"): "equivalent: xs was made of arrays, one of each",
+        ("_alike", "for name, x in zip(arrays, xs, strict=False):"): "equivalent: xs was made of arrays, one of each",
     },
     "mdp": {
         ("FiniteMDP.__init__", "S, A = P.shape[:2] if P.ndim == 3 else (1, 0)"): "equivalent: S A is 0 and so refused",

@@ -72,7 +72,7 @@ DEFECTS = (
         "values grow without end, though every episode is short",
         "the value of a terminal state is not counted as 0",
         "scratchpg/returns.py",
-        {"    next_v = np.where(terminated, 0, next_v)\n": ""},
+        {"    next_v = np.where(terminated, 0.0, next_v)\n": ""},
         tests=RETURNS,
     ),
     Defect(
@@ -96,7 +96,7 @@ DEFECTS = (
         "in SAME_STEP mode the bootstrap at a time limit has nothing to do with where the episode stood",
         "the reset observation is taken for the last one of the episode",
         "scratchpg/spaces.py",
-        {'np.asarray(flatten(self.observation_space, info["final_obs"][row]))': "observations[row]"},
+        {'flatten(self.space, info["final_obs"][row])': "observations[row]"},
         tests=ROLLOUT,
     ),
     Defect(
@@ -104,7 +104,7 @@ DEFECTS = (
         "in NEXT_STEP mode one step too many per episode, of reward 0, and its action did nothing",
         "the row in which an environment resets itself is counted as a step",
         "scratchpg/rollout.py",
-        {"            np.logical_not(ended[:-1], out=batch.valid[1:])\n": ""},
+        {"            batch.valid[1:] &= ~ended[:-1]\n": ""},
         tests=ROLLOUT,
     ),
     Defect(
@@ -153,7 +153,7 @@ DEFECTS = (
         "returns are the same whatever γ",
         "γ is accepted and not used",
         "scratchpg/returns.py",
-        {"_accumulate(G, gamma * ~ended)": "_accumulate(G, 1.0 * ~ended)"},
+        {"gamma * ~ended.astype(bool)": "1.0 * ~ended.astype(bool)"},
         tests=RETURNS,
     ),
     Defect(
@@ -193,7 +193,7 @@ DEFECTS = (
         "the critic learns at half the rate it is given",
         "the factor 2 of (2.3) is missing from the gradient, but not from the loss",
         "scratchpg/value.py",
-        {"-2 * (targets[:, None] - y)": "-(targets[:, None] - y)"},
+        {"-2 / len(targets)": "-1 / len(targets)"},
         tests=VALUE,
     ),
     Defect(
@@ -231,7 +231,7 @@ DEFECTS = (
         "advantages are whole numbers where the rewards are",
         "the array of the rewards is filled with the returns, in its own integer type",
         "scratchpg/returns.py",
-        {'dtype if dtype.kind in "fc" else np.float64': "dtype"},
+        {"_accumulate(r * 1.0,": "_accumulate(r.copy(),"},
         tests=RETURNS,
     ),
     Defect(
@@ -289,7 +289,7 @@ DEFECTS = (
         "forward leaves its cache on the network, the next pass overwrites it",
         "scratchpg/mlp.py",
         {
-            "        return y, cache\n": "        self._cache = cache\n        return y, cache\n",
+            "        return h, cache\n": "        self._cache = cache\n        return h, cache\n",
             "        d = np.asarray(d_y,": "        cache = self._cache\n        d = np.asarray(d_y,",
         },
         tests=MLP,
@@ -308,7 +308,7 @@ DEFECTS = (
         "the first steps of A2C and A3C are longer than the paper's",
         "ε is added to the root, not under it",
         "scratchpg/optim.py",
-        {"np.add(s, self.eps, out=d)\n        np.sqrt(d, out=d)": "np.sqrt(s, out=d)\n        d += self.eps"},
+        {"np.sqrt(s + self.eps)": "(np.sqrt(s) + self.eps)"},
         tests=OPTIM,
     ),
     Defect(
@@ -316,7 +316,7 @@ DEFECTS = (
         "Adam stops at its very first step",
         "the steps are counted from 0, and 1 - β⁰ is no divisor",
         "scratchpg/optim.py",
-        {"        self.t += 1\n": "", "        return d\n": "        self.t += 1\n        return d\n"},
+        {"self.t = betas, eps, 0": "self.t = betas, eps, -1"},
         tests=OPTIM,
     ),
     Defect(
@@ -324,7 +324,7 @@ DEFECTS = (
         "the first steps of Adam are three times too long",
         "the averages begin at 0 and are not corrected for it",
         "scratchpg/optim.py",
-        {"root = math.sqrt(1 - beta2**self.t)": "root = 1.0", "        d *= root / (1 - beta1**self.t)\n": ""},
+        {"m / (1 - beta1**self.t)": "m", "v / (1 - beta2**self.t)": "v"},
         tests=OPTIM,
     ),
     Defect(
@@ -415,7 +415,7 @@ DEFECTS = (
         "PPO: clip_range makes no difference",
         "the old log-probabilities are computed anew for each minibatch",
         "scratchpg/algorithms/ppo.py",
-        {"old_log_prob[k]": "policy(states[k]).log_prob(actions[k])"},
+        {"gradient(policy, s, a, old, A,": "gradient(policy, s, a, policy(s).log_prob(a), A,"},
         tests=PPO,
     ),
     Defect(
