@@ -390,7 +390,7 @@ CALLS = {
     "tables that do not fit": (
         lambda: mdp(reward=[[0, 1, 2]]),
         ValueError,
-        "reward must have shape (1, 2) or (1, 2, 1), to fit transition (1, 2, 1), not (1, 3)",
+        "reward must have shape (1, 2) or (1, 2, 1), not (1, 3)",
     ),
     "NaN in a table": (lambda: mdp(reward=[[0, np.nan]]), ValueError, "reward must be finite, but reward[0, 1] is nan"),
     "no horizon": (lambda: mdp(horizon=0), ValueError, "horizon must be the number of steps, an integer of at least 1"),
