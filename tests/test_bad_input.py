@@ -370,7 +370,7 @@ CALLS = {
     "gradient of NaN is not right": (
         lambda: check_gradient(sum, np.full(2, np.nan), np.zeros(2)),
         AssertionError,
-        "gradient[0] is nan: the gradient must be finite",
+        "gradient[0] is nan, finite differences say 1.0",
     ),
     "differences in float32": (lambda: finite_difference(sum, np.zeros(2, np.float32)), TypeError, "use float64"),
     "differences of integers": (lambda: finite_difference(sum, np.zeros(2, int)), TypeError, "flat array of floats"),
