@@ -36,16 +36,14 @@ class Shared:
             setattr(self, name, np.frombuffer(raw, dtype).reshape(shape))
 
 
-def crew(
-    context: Any, target: Callable[..., Iterable[None]], jobs: Iterable[Any], seconds: float
-) -> Generator[None, None, None]:
+def crew(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds: float) -> Generator[None, None, None]:
     """Iterate `target(*job)` in one process per job; yields every so many seconds until all have ended.
 
     RuntimeError as soon as one fails (NonFiniteError if it diverged), with its traceback or signal. However it ends,
     also by being closed, no process is left: workers end at their next item, or are killed half a second later.
     """
     stop = context.RawValue("b")  # a flag that workers look at between two items
-    workers: dict[Any, Any] = {}  # the process at the other end of each pipe
+    workers: dict[Any, Any] = {}  # those at work, by the pipe that comes from each
     try:
         for index, job in enumerate(jobs):
             pipe, sender = context.Pipe(duplex=False)
@@ -60,13 +58,12 @@ def crew(
                 ) from None
             sender.close()  # now the worker alone has it: when it ends, however that is, so does the pipe
             workers[pipe] = process
-        at_work = dict(workers)
-        while at_work:
-            ended: list[Any] = wait(list(at_work), seconds)
+        while workers:
+            ended: list[Any] = wait(list(workers), seconds)
             for pipe in ended:
-                process = at_work.pop(pipe)
                 with suppress(EOFError, OSError):  # it ended without a word, or within it
                     raise pipe.recv()
+                process = workers.pop(pipe)
                 process.join()
                 if code := process.exitcode:
                     cause = signal.Signals(-code).name if code < 0 else f"exit status {code}, see its words above"
@@ -85,7 +82,7 @@ def crew(
                 pipe.close()
 
 
-def _work(pipe: Any, stop: Any, target: Callable[..., Iterable[None]], job: Any) -> None:
+def _work(pipe: Any, stop: Any, target: Callable[..., Any], job: Any) -> None:
     """What each process runs: the job, as long as somebody wants it; if it fails, the parent is sent what to raise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
     parent: Any = multiprocessing.parent_process()
