@@ -19,7 +19,7 @@ import gymnasium as gym
 import numpy as np
 
 from scratchpg import SoftmaxPolicy, Value, a3c
-from scratchpg.processes import Crew, Shared
+from scratchpg.processes import Shared, crew
 
 PAPER = {1: 1.0, 2: 2.1, 4: 3.7, 8: 6.9, 16: 12.5}
 
@@ -61,15 +61,15 @@ def hammer(shared, index, updates):
         pass
     for _ in range(updates):
         shared.theta += 1
+    yield  # once: a crew iterates what its workers do
 
 
 def lost_updates(size=4610, updates=20_000):
     """The share of the updates of a vector that got lost when two processes did nothing but write into it."""
     context = multiprocessing.get_context()
-    shared = Shared(context, theta=np.zeros(size), ready=np.zeros(2), stop=np.zeros(1))
-    with Crew(context, hammer, [(shared, index, updates) for index in range(2)], shared.stop) as crew:
-        while crew.working(0.1):
-            pass
+    shared = Shared(context, theta=np.zeros(size), ready=np.zeros(2))
+    for _ in crew(context, hammer, [(shared, index, updates) for index in range(2)], seconds=0.1):
+        pass
     lost = 1 - shared.theta / (2 * updates)
     return lost.mean(), lost.max()
 

@@ -21,10 +21,9 @@ def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
     array([2., 4.])
     """
     theta = np.asarray(theta)
-    if theta.ndim != 1 or theta.dtype.kind != "f":
-        raise TypeError(f"theta must be a flat array of floats, not {describe(theta)}")
-    if theta.dtype.itemsize < 8:
-        raise TypeError(f"{theta.dtype} is too coarse for finite differences: half of its digits go; use float64")
+    if theta.ndim != 1 or theta.dtype.kind != "f" or theta.dtype.itemsize < 8:
+        reason = "float32 is too coarse for finite differences: half of its digits go; use float64"
+        raise TypeError(f"theta must be a flat array of floats, float64 or finer, not {describe(theta)} ({reason})")
     h = np.finfo(theta.dtype).eps ** theta.dtype.type(0.2)
 
     def difference(i: int, step: Any) -> Any:
@@ -39,9 +38,9 @@ def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
 def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, rtol: float = 1e-6) -> float:
     """Compare a gradient (P,) of f at θ with finite differences; return the worst relative error, or raise.
 
-    Each component is held against its own size, not against the largest. Only what the arithmetic can't resolve counts
-    as no error: the rounding of f over the step, so components below about ε^(4/5) f are beyond any difference.
-    Raises AssertionError naming the worst component if its relative error exceeds rtol.
+    Each component is held against its own size, not against the largest. Only the rounding of f over the step counts as
+    no error: components below about ε^(4/5) f are beyond any difference. AssertionError names the worst component if
+    its relative error exceeds rtol, or is NaN.
 
     >>> theta = np.array([1.0, 2.0])
     >>> check_gradient(lambda theta: theta @ theta, 2 * theta, theta) < 1e-10
@@ -50,17 +49,13 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
     theta, gradient = np.asarray(theta), np.asarray(gradient)
     if gradient.shape != theta.shape:
         raise ValueError(f"the gradient must have the shape {theta.shape} of theta, not {gradient.shape}")
-    if not np.isfinite(gradient).all():
-        i = int(np.argmin(np.isfinite(gradient)))
-        raise AssertionError(f"gradient[{i}] is {gradient[i]}: the gradient must be finite")
-    numeric = finite_difference(f, theta)
-    rounding = 16 * np.finfo(theta.dtype).eps ** 0.8 * max(abs(f(theta)), abs(numeric).max(initial=0))
-    excess = np.maximum(abs(gradient - numeric) - rounding, 0)
-    error = excess / np.maximum(np.maximum(abs(gradient), abs(numeric)), np.finfo(theta.dtype).tiny)
-    i = int(np.argmax(error))  # a NaN, if f gives one, comes first
+    numeric, precision = finite_difference(f, theta), np.finfo(theta.dtype)
+    rounding = 16 * precision.eps**0.8 * max(abs(f(theta)), abs(numeric).max(initial=0))
+    with np.errstate(invalid="ignore"):  # the error of an infinity is NaN
+        excess = np.maximum(abs(gradient - numeric) - rounding, 0)
+        error = excess / np.maximum(np.maximum(abs(gradient), abs(numeric)), precision.tiny)
+    i = int(np.argmax(error))  # a NaN comes first
     if not error[i] <= rtol:
-        raise AssertionError(
-            f"gradient[{i}] is {gradient[i]!s}, finite differences say {numeric[i]!s}:"
-            f" relative error {float(error[i]):.2g} > {rtol:g}"
-        )
+        comparison = f"gradient[{i}] is {gradient[i]!s}, finite differences say {numeric[i]!s}"
+        raise AssertionError(f"{comparison}: relative error {float(error[i]):.2g} > {rtol:g}")
     return float(error[i])

@@ -1,8 +1,8 @@
 """Finite MDPs with a horizon: every expectation of the derivation is a finite sum, and J and ∇J are exact.
 
-Two independent routes lead to both. By enumeration of all trajectories τ, as the derivation goes (`Trajectories`), or
-by recursion over (t, s), which scales to many states and long horizons (`FiniteMDP.objective`, `.gradient`). Both take
-a policy of sizes (S, *hidden, A), which sees states one-hot, and compute in the dtype of its θ.
+By two independent routes: enumeration of all trajectories τ, as the derivation goes (`Trajectories`), and recursion
+over (t, s), which scales to many states and long horizons (`FiniteMDP.objective`, `.gradient`). Both take a policy of
+sizes (S, *hidden, A), which sees states one-hot.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from .checks import Array, Scalar, check_finite, check_hyperparameters
 from .policy import SoftmaxPolicy
 from .returns import discounted
 from .rollout import Batch
+from .softmax import Softmax
 from .spaces import check_fit
 
 
@@ -57,56 +58,52 @@ class FiniteMDP(gym.Env[Any, Any]):
     """
 
     def __init__(self, start: Any, transition: Any, reward: Any, *, horizon: int, terminal: Any = None) -> None:
-        p0, P, r = _table("start", start), _table("transition", transition), _table("reward", reward)
-        S, A = P.shape[:2] if P.ndim == 3 else (0, 0)
-        end = np.zeros(S, bool) if terminal is None else np.array(terminal, bool)
-        if not S * A or P.shape != (S, A, S):
+        P = _table("transition", transition)
+        if P.ndim != 3 or P.shape[0] != P.shape[2] or not P.size:
             raise ValueError(f"transition must have shape (S, A, S), S and A at least 1, not {P.shape}")
-        for name, x, shapes in ("start", p0, {(S,)}), ("reward", r, {(S, A), (S, A, S)}), ("terminal", end, {(S,)}):
-            if x.shape not in shapes:
-                fit = " or ".join(map(str, sorted(shapes)))
-                raise ValueError(f"{name} must have shape {fit}, to fit transition {P.shape}, not {x.shape}")
+        S, A, _ = P.shape
+        p0, r = _table("start", start, (S,)), _table("reward", reward, (S, A), (S, A, S))
+        end = _table("terminal", np.zeros(S) if terminal is None else terminal, (S,)) != 0
         if not isinstance(horizon, int | np.integer) or isinstance(horizon, bool) or horizon < 1:
             raise ValueError(f"horizon must be the number of steps, an integer of at least 1, not {horizon!r}")
         P[end], r[end] = np.eye(S)[end][:, None], 0
         check_finite("reward", r)
-        for name, p in ("start", p0), ("transition", P):
-            for where in np.ndindex(p.shape[:-1]):
-                if not ((p[where] >= 0).all() and abs(p[where].sum() - 1) <= 1e-9):
-                    row, total = f"{name}{list(where) or ''}", p[where].sum()
-                    raise ValueError(f"{row} must be probabilities, none < 0, of sum 1, not {p[where]} of sum {total}")
+        for name, table in ("start", p0), ("transition", P):
+            for row in np.ndindex(table.shape[:-1]):
+                p, total = table[row], table[row].sum()
+                if not ((p >= 0).all() and abs(total - 1) <= 1e-9):
+                    row_name = f"{name}{list(row) or ''}"
+                    raise ValueError(f"{row_name} must be probabilities, none < 0, of sum 1, not {p} of sum {total}")
         if p0[end].any():
             raise ValueError(f"no episode can begin in a terminal state, but start is {p0} and terminal is {end}")
         self.start, self.transition, self.terminal, self.horizon = p0, P, end, int(horizon)
-        self.reward = np.broadcast_to(r if r.ndim == 3 else r[:, :, None], P.shape)
-        self.expected_reward = (P * self.reward).sum(axis=2)  # E[r|s,a], (S, A)
+        self.reward = np.broadcast_to(r.reshape(S, A, -1), P.shape)
         self.observation_space, self.action_space = Discrete(S), Discrete(A)
         self.state, self.t = 0, self.horizon  # no episode is under way before the first reset
 
     @classmethod
     def from_env(cls, env: gym.Env[Any, Any], horizon: int) -> "FiniteMDP":
         """The MDP of an environment with a table `unwrapped.P` (FrozenLake-v1, CliffWalking-v1, Taxi-v4), but with
-        this horizon in place of its time limit."""
-        table: Any = getattr(env.unwrapped, "P", None)
-        start = np.asarray(getattr(env.unwrapped, "initial_state_distrib", 0))
-        if table is None or not start.ndim:
-            raise ValueError(
-                f"env must have unwrapped.P and .initial_state_distrib, as FrozenLake-v1 does; {env} has not"
-            )
+        this horizon in place of its time limit. Terminal are the states that no episode acts in: it ends there, or
+        never comes there."""
+        table, start = (getattr(env.unwrapped, name, None) for name in ("P", "initial_state_distrib"))
+        if table is None or start is None:
+            raise ValueError(f"env must have unwrapped.P and .initial_state_distrib, as FrozenLake-v1 has, not {env}")
         S, A = len(table), len(table[0])
         P, r = np.zeros((2, S, A, S))
-        ends, goes_on = np.zeros((2, S, S), bool)
-        for s, a in np.ndindex(S, A):
-            for p, next_s, payment, terminated in table[s][a]:
-                P[s, a, next_s] += p
-                r[s, a, next_s] += p * payment
-                (ends if terminated else goes_on)[s, next_s] |= p > 0
-        terminal = ends.any(axis=0)
-        visited = start > 0  # Taxi lists states that no episode comes to; whether one would end there is no matter
-        for _ in range(S):
-            visited = visited | (ends | goes_on)[visited & ~terminal].any(axis=0)
-        for s in np.flatnonzero(terminal & goes_on[visited & ~terminal].any(axis=0)):
-            raise ValueError(f"state {s} must end every episode that comes to it or none, but it ends some in {env}")
+        acts_in, ends_in = np.flatnonzero(start).tolist(), set()
+        for s in acts_in:  # grows by the states that these lead to
+            for a in range(A):
+                for p, next_s, payment, terminated in table[s][a]:
+                    P[s, a, next_s] += p
+                    r[s, a, next_s] += p * payment
+                    if p > 0 and terminated:
+                        ends_in.add(next_s)
+                    elif p > 0 and next_s not in acts_in:
+                        acts_in.append(next_s)
+        if both := ends_in.intersection(acts_in):
+            raise ValueError(f"state {min(both)} of {env} must end all episodes that come to it or none, not only some")
+        terminal = [s not in acts_in for s in range(S)]
         return cls(start, P, r / np.where(P > 0, P, 1), horizon=horizon, terminal=terminal)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
@@ -131,90 +128,74 @@ class FiniteMDP(gym.Env[Any, Any]):
         return self.start @ self.values(policy, gamma)[0][0]
 
     def gradient(self, policy: SoftmaxPolicy, gamma: float) -> Array:
-        """(1.10)  ∇J(θ) = Σ_t γ^t Σ_s d_t(s) Σ_a π_θ(a|s) Q_t(s,a) ∇log π_θ(a|s), flat in θ: E[G_t|s_t,a_t] is Q_t."""
-        V, Q = self.values(policy, gamma)
-        visits = gamma ** np.arange(self.horizon)[:, None] * self.occupancy(policy)[:-1]
-        pi = policy(np.eye(len(self.start)))
-        # in the logits: Σ_a π_a Q_a (onehot(a) - π) = π (Q - V)
-        d_logits = pi.probabilities * (visits[:, :, None] * (Q - V[:-1, :, None])).sum(axis=0)
-        return policy.backward(pi, d_logits)
+        """(1.10)  ∇J(θ) = Σ_t γ^t Σ_s d_t(s) Σ_a π_θ(a|s) Q_t(s,a) ∇log π_θ(a|s), flat in θ.
+
+        Q_t(s,a) = E[G_t | s_t=s, a_t=a];  d_t(s) = P(s_t=s), where an ended episode stays in its terminal state.
+        """
+        (V, Q), pi = self.values(policy, gamma), self._pi(policy)
+        d, weights = self.start, np.zeros_like(Q[0])
+        for t in range(self.horizon):
+            weights = weights + gamma**t * d[:, None] * (Q[t] - V[t][:, None])
+            d = np.einsum("s,sa,san->n", d, pi.probabilities, self.transition)
+        return policy.backward(pi, pi.probabilities * weights)  # Σ_a π_a Q_a (onehot(a) - π) = π (Q - V)
 
     def values(self, policy: SoftmaxPolicy, gamma: float) -> tuple[Array, Array]:
         """(3.2)  V_t(s) = E[G_t | s_t=s], (H+1, S), and Q_t(s,a), (H, S, A), by (3.3) from the last step back.
 
         They depend on t: the fewer steps are left, the less is to come. V_H is 0, and so is V of a terminal state.
         """
-        probabilities = self._probabilities(policy)
-        V = np.zeros((self.horizon + 1, len(self.start)), probabilities.dtype)
-        Q = np.zeros((self.horizon, *probabilities.shape), probabilities.dtype)
-        for t in reversed(range(self.horizon)):
-            Q[t] = self.expected_targets(V[t + 1], gamma)
-            V[t] = (probabilities * Q[t]).sum(axis=1)
-        return V, Q
-
-    def occupancy(self, policy: SoftmaxPolicy) -> Array:
-        """d_t(s) = P(s_t = s), (H+1, S), from the first step on; an ended episode stays in its terminal state."""
-        step = np.einsum("sa,san->sn", self._probabilities(policy), self.transition)
-        d = np.zeros((self.horizon + 1, len(self.start)), step.dtype)
-        d[0] = self.start
-        for t in range(self.horizon):
-            d[t + 1] = d[t] @ step
-        return d
+        pi = self._pi(policy).probabilities
+        V, Q = [np.zeros(len(self.start))], []
+        for _ in range(self.horizon):
+            Q.append(self.expected_targets(V[-1], gamma))
+            V.append((pi * Q[-1]).sum(axis=1))
+        return np.array(V[::-1]), np.array(Q[::-1])
 
     def expected_targets(self, values: Array, gamma: float) -> Array:
         """E[r_t + γ V(s_{t+1}) | s_t=s, a_t=a], (S, A): the TD target (3.6) in expectation, for any V (S,)."""
         check_hyperparameters(gamma=gamma)
         if np.shape(values) != self.start.shape:
             raise ValueError(f"values must have shape {self.start.shape}, one per state, not {np.shape(values)}")
-        return self.expected_reward + gamma * (self.transition @ np.where(self.terminal, 0, values))
+        return (self.transition * (self.reward + gamma * np.where(self.terminal, 0, values))).sum(axis=2)
 
     def expected_td(self, policy: SoftmaxPolicy, values: Array, gamma: float) -> Array:
         """(3.8)  (B V)(s) = E_π[r + γ V(s')], (S,): a contraction, ‖B V - B W‖_∞ ≤ γ ‖V - W‖_∞."""
-        return (self._probabilities(policy) * self.expected_targets(values, gamma)).sum(axis=1)
-
-    def count_trajectories(self) -> float:
-        """How many trajectories the tables allow."""
-        links = (self.transition > 0).sum(axis=1, dtype=np.float64)  # the number of actions that lead from s to s'
-        links[self.terminal] = np.eye(len(links))[self.terminal]
-        count = np.ones(len(links))
-        for _ in range(self.horizon):
-            count = np.minimum(links @ count, 1e300)
-        return float(count[self.start > 0].sum())
+        return (self._pi(policy).probabilities * self.expected_targets(values, gamma)).sum(axis=1)
 
     def trajectories(self, policy: SoftmaxPolicy, *, limit: int = 100_000) -> Trajectories:
-        """(1.3)  Every τ, with p(τ|θ) = p(s_0) Π_t π_θ(a_t|s_t) p(s_{t+1}|s_t,a_t); no more than `limit`."""
-        if (count := self.count_trajectories()) > limit:
-            raise ValueError(
-                f"there are {count:.4g} trajectories of {self.horizon} steps, more than the limit of {limit}:"
-                " take objective and gradient, which recur over (t, s), or a shorter horizon, or a larger limit"
-            )
+        """(1.3)  Every τ, with p(τ|θ) = p(s_0) Π_t π_θ(a_t|s_t) p(s_{t+1}|s_t,a_t); ValueError for more than limit."""
         possible = self.transition > 0
-        possible[self.terminal, 1:] = False  # after the end there is one way to go on, …
-        s, a, next_s = np.nonzero(possible)  # the links s -a→ s' that trajectories are made of
-        pi = np.where(self.terminal[s], 1, self._probabilities(policy)[s, a])  # … and it is certain
-        head = np.flatnonzero(self.start)  # where each trajectory has come to
-        path = np.empty((0, len(head)), int)  # by which links, (t, K)
+        possible[self.terminal, 1:] = False  # after the end there is one way to go on, by action 0, …
+        pi = np.where(self.terminal[:, None], 1, self._pi(policy).probabilities)  # … and it is certain
+        ways, one_hot = possible.sum(axis=(1, 2)), np.eye(len(self.start))
+        states = np.flatnonzero(self.start)[None]  # (t+1, K)
+        actions = np.empty((0, states.size), int)  # (t, K)
         for _ in range(self.horizon):
-            parent, link = np.nonzero(head[:, None] == s)
-            path, head = np.concatenate([path[:, parent], [link]]), next_s[link]
-        valid = ~self.terminal[s[path]]
-        terminated = valid & self.terminal[next_s[path]]
+            if ways[states[-1]].sum() > limit:
+                advice = "take mdp.objective and mdp.gradient, or a shorter horizon, or a larger limit"
+                raise ValueError(f"there are more than limit={limit} trajectories of {self.horizon} steps: {advice}")
+            parent, a, next_s = np.nonzero(possible[states[-1]])
+            states, actions = np.vstack([states[:, parent], next_s]), np.vstack([actions[:, parent], a])
+        s, next_s = states[:-1], states[1:]
+        valid = ~self.terminal[s]
+        terminated = valid & self.terminal[next_s]
         terminated[-1] = valid[-1]
-        states = np.eye(len(self.start))[np.concatenate([s[path], [head]])]
-        rewards = self.reward[s, a, next_s][path]
-        probability = self.start[s[path[0]]] * (pi * self.transition[s, a, next_s])[path].prod(axis=0)
-        return Trajectories(states, a[path], rewards, terminated, np.zeros_like(valid), valid, [], probability)
+        probability = self.start[s[0]] * (pi[s, actions] * self.transition[s, actions, next_s]).prod(axis=0)
+        rewards, truncated = self.reward[s, actions, next_s], np.zeros_like(valid)
+        return Trajectories(one_hot[states], actions, rewards, terminated, truncated, valid, [], probability)
 
-    def _probabilities(self, policy: SoftmaxPolicy) -> Array:
-        """π_θ(a|s), (S, A), in float64 at least, as the tables are."""
+    def _pi(self, policy: SoftmaxPolicy) -> Softmax:
+        """π_θ(·|s) of every state, S rows."""
         check_fit(self, policy=policy)
-        probabilities = policy(np.eye(len(self.start))).probabilities
-        return probabilities.astype(np.result_type(probabilities, np.float64))
+        return policy(np.eye(len(self.start)))
 
 
-def _table(name: str, x: Any) -> Array:
-    """A new array of floats."""
+def _table(name: str, x: Any, *shapes: tuple[int, ...]) -> Array:
+    """A new array of floats, of one of these shapes if any is given."""
     try:
-        return np.array(x, np.float64)
+        table = np.array(x, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be an array of numbers, not {type(x).__name__}: {error}") from None
+    if shapes and table.shape not in shapes:
+        raise ValueError(f"{name} must have shape {' or '.join(map(str, shapes))}, not {table.shape}")
+    return table

@@ -1,4 +1,5 @@
-"""What several tests share: random networks, the longdouble check of a gradient, complex steps, equal bits."""
+"""What several tests share: random networks, the longdouble check of a gradient, complex steps, equal bits,
+the number of trajectories."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -45,3 +46,12 @@ def assert_complex_step(f, gradient, theta):
 def same_bits(a, b):
     """Equal in dtype, shape and every bit (not for longdouble, whose padding is anything)."""
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def count_trajectories(mdp):
+    """How many trajectories the tables allow, by recursion over the states: none is listed."""
+    links = (mdp.transition > 0).sum(axis=1)  # the number of actions that lead from s to s'
+    ways = np.ones(mdp.start.size)
+    for _ in range(mdp.horizon):
+        ways = np.where(mdp.terminal, 1, links @ ways)
+    return ways[mdp.start > 0].sum()

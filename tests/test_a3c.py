@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ from helpers import same_bits
 
 from scratchpg import SoftmaxPolicy, Value, optim, processes, rollout
 from scratchpg.algorithms import a2c, a3c
-from scratchpg.processes import Crew, Shared
+from scratchpg.processes import Shared, crew
 
 ENDLESS = 10**9
 SETTINGS = dict(gamma=0.99, gae_lambda=1.0, ent_coef=0.01, learning_rate=1e-3, max_grad_norm=0.5)
@@ -120,7 +120,6 @@ def test_eq_5_1_two_workers_by_hand():
         theta_average=zeros[0].copy(),
         phi_average=zeros[1].copy(),
         slots=np.zeros((2, 4)),
-        stop=np.zeros(1),
     )
     settings = (ENDLESS, 5, *(SETTINGS | {"max_grad_norm": np.inf}).values())
     own = [networks(float) for _ in range(2)]
@@ -158,9 +157,9 @@ def test_each_worker_has_its_own_numbers_and_its_own_copy(monkeypatch):
     """Generators that draw differently, and networks that stay as they are while others write to the shared ones."""
     jobs, draws = [], []
 
-    def crew(context, work, jobs_of_all, stop):
+    def crew(context, work, jobs_of_all, seconds):
         jobs.extend(jobs_of_all)
-        return nullcontext(SimpleNamespace(working=lambda seconds: False))
+        yield
 
     def worker(shared, index, env, policy, value, rng, *settings):
         for own, of_all in (policy.theta, shared.theta), (value.theta, shared.phi):
@@ -168,11 +167,11 @@ def test_each_worker_has_its_own_numbers_and_its_own_copy(monkeypatch):
         draws.append(rng.random())
         return iter(())
 
-    monkeypatch.setattr(a3c, "Crew", crew)
+    monkeypatch.setattr(a3c, "crew", crew)
     monkeypatch.setattr(a3c, "worker", worker)
     list(a3c.train("CartPole-v1", *networks(), workers=3, seed=0))
     for job in jobs:
-        a3c._work(*job)
+        list(a3c._work(*job))
     assert len(set(draws)) == 3
 
 
@@ -321,7 +320,6 @@ def test_a_worker_may_be_stopped_at_any_instant():
         theta_average=np.zeros_like(policy.theta),
         phi_average=np.zeros_like(value.theta),
         slots=np.zeros((3, 4)),
-        stop=np.zeros(1),
     )
     rng = np.random.default_rng(0)
     settings = (ENDLESS, 5, *SETTINGS.values())
@@ -334,16 +332,17 @@ def test_a_worker_may_be_stopped_at_any_instant():
         deadline = time.monotonic() + 30
         while (shared.slots[workers, 0] < target).any():
             assert time.monotonic() < deadline, f"stalled at {shared.slots[:, 0]}"
-            assert crew.working(0.001)
+            next(ticks)
 
-    with Crew(context, a3c._work, jobs, shared.stop) as crew:
+    with closing(crew(context, a3c._work, jobs, seconds=0.001)) as ticks:
         wait_for([0, 1, 2], 1)
+        pids = {child.name: child.pid for child in multiprocessing.active_children()}
         for stopped in rng.integers(3, size=20):
             time.sleep(rng.uniform(0, 0.01))
-            os.kill(crew.processes[stopped].pid, signal.SIGSTOP)
+            os.kill(pids[f"worker {stopped}"], signal.SIGSTOP)
             wait_for([i for i in range(3) if i != stopped], 250)  # 500 between the two
-            os.kill(crew.processes[stopped].pid, signal.SIGCONT)
-        os.kill(crew.processes[0].pid, signal.SIGSTOP)  # and one that never wakes is no obstacle to the end
+            os.kill(pids[f"worker {stopped}"], signal.SIGCONT)
+        os.kill(pids["worker 0"], signal.SIGSTOP)  # and one that never wakes is no obstacle to the end
     assert_nothing_left()
 
 

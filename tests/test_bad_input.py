@@ -370,7 +370,7 @@ CALLS = {
     "gradient of NaN is not right": (
         lambda: check_gradient(sum, np.full(2, np.nan), np.zeros(2)),
         AssertionError,
-        "gradient[0] is nan: the gradient must be finite",
+        "gradient[0] is nan, finite differences say 1.0",
     ),
     "differences in float32": (lambda: finite_difference(sum, np.zeros(2, np.float32)), TypeError, "use float64"),
     "differences of integers": (lambda: finite_difference(sum, np.zeros(2, int)), TypeError, "flat array of floats"),
@@ -390,7 +390,7 @@ CALLS = {
     "tables that do not fit": (
         lambda: mdp(reward=[[0, 1, 2]]),
         ValueError,
-        "reward must have shape (1, 2) or (1, 2, 1), to fit transition (1, 2, 1), not (1, 3)",
+        "reward must have shape (1, 2) or (1, 2, 1), not (1, 3)",
     ),
     "NaN in a table": (lambda: mdp(reward=[[0, np.nan]]), ValueError, "reward must be finite, but reward[0, 1] is nan"),
     "no horizon": (lambda: mdp(horizon=0), ValueError, "horizon must be the number of steps, an integer of at least 1"),

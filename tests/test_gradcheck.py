@@ -76,7 +76,7 @@ def test_grants_the_rounding_of_the_function():
 def test_a_gradient_that_is_not_finite_fails(bad):
     f, gradient, theta = linear(1.0, 2.0, 3.0)
     gradient[1] = bad
-    with pytest.raises(AssertionError, match=r"gradient\[1\] is .*: the gradient must be finite"):
+    with pytest.raises(AssertionError, match=rf"gradient\[1\] is {bad}, finite differences say 2\..* error nan"):
         check_gradient(f, gradient, theta)
 
 

@@ -17,6 +17,7 @@ environments is simpler and can be repeated bit for bit, which A3C with more tha
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from ..arithmetic import plain_arithmetic
 from ..checks import Rng
 from ..optim import RMSProp
 from ..policy import SoftmaxPolicy
-from ..processes import Crew, Shared
+from ..processes import Shared, crew
 from ..returns import gae
 from ..rollout import Collector
 from ..spaces import AnyEnv, build
@@ -46,32 +47,28 @@ def train(
 ) -> Iterator[Progress]:  # fmt: skip
     """Train policy and value in place with `workers` processes; yields Progress some twenty times a second.
 
-    make_env: an environment id, or a function that makes an environment; for "spawn" and "forkserver" one that pickle
-        can send, so defined at the top of a module.
+    make_env: an environment id, or a function that makes one; "spawn" and "forkserver" need it at the top of a module.
     start_method: "fork", "spawn" or "forkserver"; None is the platform's default.
 
     Closing the generator, or Ctrl-C, stops the workers. A worker that fails ends the run with a RuntimeError (a
     FloatingPointError if it diverged) that names it and its traceback or signal; what was learned so far is kept.
     """
     context = multiprocessing.get_context(start_method)
-    shared = Shared(
+    shared: Any = Shared(
         context,
         theta=policy.theta,
         phi=value.theta,
         theta_average=np.zeros_like(policy.theta),
         phi_average=np.zeros_like(value.theta),
         slots=np.zeros((workers, 4)),  # of each worker: steps, episodes, the sum of its latest returns, their number
-        stop=np.zeros(1),
     )
-    settings = (total_steps, n_steps, gamma, gae_lambda, ent_coef, learning_rate, max_grad_norm)
-    sizes = (policy.net.sizes, value.net.sizes[:-1])
+    settings = total_steps, n_steps, gamma, gae_lambda, ent_coef, learning_rate, max_grad_norm
+    sizes = policy.net.sizes, value.net.sizes[:-1]
     rngs = generator(seed, rng).spawn(workers)
     jobs = [(shared, index, make_env, sizes, worker_rng, settings) for index, worker_rng in enumerate(rngs)]
     try:
-        with Crew(context, _work, jobs, shared.stop) as crew:
-            working = True
-            while working:
-                working = crew.working(seconds=0.05)
+        with closing(crew(context, _work, jobs, seconds=0.05)) as ticks:
+            for _ in ticks:
                 policy.theta[:], value.theta[:] = shared.theta, shared.phi
                 steps, episodes, total, latest = shared.slots.sum(axis=0).tolist()
                 mean_return = total / latest if latest else np.nan
@@ -85,8 +82,8 @@ def worker(
 ) -> Iterator[None]:
     """(5.1), the life of one worker, whose own `policy` and `value` are θ' and φ'.
 
-    Each `next` goes as far as the next gradients and stops before they are written, so that several workers can be
-    driven by hand, in one process, in any order.
+    Each `next` goes as far as the next gradients and stops before they are written, so workers can also be driven by
+    hand, in one process, in any order.
     """
     total_steps, n_steps, gamma, gae_lambda, ent_coef, learning_rate, max_grad_norm = settings
     collector = Collector(env, policy, rng)
@@ -94,7 +91,7 @@ def worker(
     actor = RMSProp(shared.theta, learning_rate, square_avg=shared.theta_average, max_grad_norm=max_grad_norm)
     critic = RMSProp(shared.phi, learning_rate, square_avg=shared.phi_average, max_grad_norm=max_grad_norm)
 
-    while shared.slots[:, 0].sum() < total_steps and not shared.stop[0]:
+    while shared.slots[:, 0].sum() < total_steps:
         policy.theta[:], value.theta[:] = shared.theta, shared.phi
         batch = collector.collect(n_steps)
         values, next_values = batch.values(value)
@@ -110,13 +107,9 @@ def worker(
 
 
 def _work(
-    shared: Shared, index: int, make_env: Any, sizes: Any, rng: np.random.Generator, settings: tuple[Any, ...]
-) -> None:
-    """What a worker process runs."""
+    shared: Any, index: int, make_env: Any, sizes: Any, rng: np.random.Generator, settings: Any
+) -> Iterator[None]:
+    """What a worker process runs: `worker`, with an environment and networks of its own."""
     policy, value = SoftmaxPolicy(sizes[0], theta=shared.theta.copy()), Value(sizes[1], theta=shared.phi.copy())
-    env, parent = build(make_env), multiprocessing.parent_process()
-    with plain_arithmetic():
-        for _ in worker(shared, index, env, policy, value, rng, *settings):
-            if parent is not None and not parent.is_alive():
-                break  # nobody is left to work for
-    env.close()
+    with closing(build(make_env)) as env, plain_arithmetic():
+        yield from worker(shared, index, env, policy, value, rng, *settings)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
+from helpers import count_trajectories
 from hypothesis import strategies as st
 
 from scratchpg import FiniteMDP, SoftmaxPolicy, Value, gradcheck, reinforce
@@ -152,7 +153,7 @@ def random_case(seed, S=3, A=2, horizon=3, gamma=0.7, hidden=(), max_trajectorie
     start = (rng.random(S) + 0.1) * ~terminal
     reward = rng.standard_normal((S, A, S) if rng.random() < 0.5 else (S, A))
     tables = start / start.sum(), transition / transition.sum(axis=2, keepdims=True), reward
-    while (mdp := FiniteMDP(*tables, horizon=horizon, terminal=terminal)).count_trajectories() > max_trajectories:
+    while count_trajectories(mdp := FiniteMDP(*tables, horizon=horizon, terminal=terminal)) > max_trajectories:
         horizon -= 1
     policy = SoftmaxPolicy((S, *hidden, A), dtype=np.float64)
     policy.theta[:] = rng.standard_normal(len(policy.theta))

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 from exact import MEASURED, agree, cases, derivative, difference, random_case, small
+from helpers import count_trajectories
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def test_eq_1_3_probability_of_a_trajectory(case):
             steps += [a, s[t + 1, n]]
         agree(probability, p)
         seen.add(tuple(steps))
-    assert len(seen) == len(batch.probability) == mdp.count_trajectories()
+    assert len(seen) == len(batch.probability) == count_trajectories(mdp)
 
 
 @given(small)
@@ -90,7 +91,7 @@ def test_eq_1_7_log_probability(case):
 @given(cases(), st.sampled_from([-1e3, 1e3]))
 def test_eq_1_7_large_logits(case, shift):
     """log π is finite however large the logits, and does not see what is added to all of them; nor does ∇J."""
-    mdp, S, A = case.mdp, *case.mdp.expected_reward.shape
+    mdp, S, A = case.mdp, *case.mdp.transition.shape[:2]
     policy = SoftmaxPolicy((S, A), theta=case.rng.integers(-64, 64, S * A + A) / 32)  # exact when 1e3 is added
     log_pi, gradient = policy(np.eye(S)).log_probabilities, mdp.gradient(policy, case.gamma)
     policy.theta[-A:] += shift

@@ -36,7 +36,7 @@ def test_eq_2_1_as_training_weighs(case):
 @given(cases())
 def test_eq_2_2_no_bias(case):
     """E_{a~π}[∇log π_θ(a|s) V(s)] = 0, state by state, for any V."""
-    S, A = case.mdp.expected_reward.shape
+    S, A = case.mdp.transition.shape[:2]
     for s in range(S):
         states, actions = np.eye(S)[[s] * A], np.arange(A)
         weights = case.policy(states[:1]).probabilities[0] * case.value(states)

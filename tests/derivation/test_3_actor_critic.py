@@ -161,7 +161,7 @@ def test_eq_3_8_repeated_td_reaches_the_value(case, alpha):
     mdp, S = case.mdp, case.mdp.start.size
     pi = case.policy(np.eye(S)).probabilities
     P = np.einsum("sa,san->sn", pi, mdp.transition)
-    r = (pi * mdp.expected_reward).sum(axis=1)
+    r = np.einsum("sa,san,san->s", pi, mdp.transition, mdp.reward)
     V, W = case.rng.standard_normal(S), np.zeros(S)
     V_pi = np.linalg.solve(np.eye(S) - case.gamma * P, r)
     factor = 1 - alpha + alpha * case.gamma  # what a step leaves of the error, at most

@@ -32,7 +32,7 @@ def test_eq_4_1_one_step(case):
     A = td_errors(batch.rewards, *batch.values(case.value), batch.terminated, case.gamma)
     V, pi = case.value(np.eye(mdp.start.size)), case.policy(np.eye(mdp.start.size))
     Q = np.array([mdp.expected_targets(V if t < mdp.horizon - 1 else 0 * V, case.gamma) for t in range(mdp.horizon)])
-    visits = case.discounts * mdp.occupancy(case.policy)[:-1]
+    visits = case.discounts * np.einsum("k,tks->ts", batch.probability, batch.states[:-1])  # γ^t P(s_t = s)
     weights = pi.probabilities * np.einsum("ts,tsa->sa", visits, Q)
     d_logits = weights - pi.probabilities * weights.sum(axis=1, keepdims=True)
     agree(case.expectation(case.discounts * A), case.policy.backward(pi, d_logits))

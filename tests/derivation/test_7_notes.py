@@ -237,7 +237,7 @@ def test_eq_7_4_direction(case, A):
 def test_eq_7_4_probability_after_a_step(case, A, size):
     """With a table for a policy, a step on one sample of A > 0 raises π(a|s), and of A < 0 lowers it, however large:
     A > 0 lifts the logit of a, and lowers all the others."""
-    policy = SoftmaxPolicy((case.mdp.start.size, case.mdp.expected_reward.shape[1]), dtype=np.float64)
+    policy = SoftmaxPolicy((case.mdp.start.size, case.mdp.transition.shape[1]), dtype=np.float64)
     policy.theta[:] = case.rng.standard_normal(len(policy.theta))
     states, actions = case.batch.rows()
     before = policy(states[:1]).log_prob(actions[:1])

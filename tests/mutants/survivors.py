@@ -11,29 +11,23 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ("_alike", "for name, x in zip(arrays, xs, strict=False):"): "equivalent: xs was made of arrays, one of each",
     },
     "mdp": {
-        ("FiniteMDP.__init__", "S, A = P.shape[:2] if P.ndim == 3 else (1, 0)"): "equivalent: S A is 0 and so refused",
-        ("FiniteMDP.__init__", "S, A = P.shape[:2] if P.ndim == 3 else (0, 1)"): "equivalent: S A is 0 and so refused",
         (
             "FiniteMDP.__init__",
-            "if not ((p[where] >= 0).all() and abs(p[where].sum() - 1) < 1e-09):",
+            "if not ((p >= 0).all() and abs(total - 1) < 1e-09):",
         ): "equivalent: the distance is a multiple of 2⁻⁵³, and 1e-9 is none",
         (
             "FiniteMDP.__init__",
-            "if not ((p[where] >= 0).all() and abs(p[where].sum() - 1) <= 2e-09):",
+            "if not ((p >= 0).all() and abs(total - 1) <= 2e-09):",
         ): "how much rounding is forgiven is a convention; the tests refuse a sum of 0.9",
-        ("FiniteMDP.__init__", "self.state, self.t = (1, self.horizon)"): "equivalent: reset comes first, and draws it",
         (
-            "FiniteMDP.from_env",
-            "start = np.asarray(getattr(env.unwrapped, 'initial_state_distrib', 1))",
-        ): "equivalent: any number will do that has no dimension",
+            "FiniteMDP.__init__",
+            "self.reward = np.broadcast_to(r.reshape(S, A, -2), P.shape)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        ("FiniteMDP.__init__", "self.state, self.t = (1, self.horizon)"): "equivalent: reset comes first, and draws it",
         (
             "FiniteMDP.from_env",
             "return cls(start, P, r / np.where(P > 0, P, 2), horizon=horizon, terminal=terminal)",
         ): "equivalent: where P is 0, so is r",
-        (
-            "FiniteMDP.count_trajectories",
-            "count = np.minimum(links @ count, 2e+300)",
-        ): "equivalent: finite, and far above every limit",
     },
     "optim": {
         ("SGD.step", "if norm >= self.max_grad_norm:"): "equivalent: a gradient of just this norm is multiplied by 1",
