@@ -35,8 +35,7 @@ class Batch:
 
     def rows(self, *weights: Array) -> tuple[Array, ...]:
         """The valid rows, flat: states (B, observation), actions (B,) and each weight (T, N) as (B,)."""
-        of_one_dtype = (x.astype(self.states.dtype, copy=False) for x in weights)
-        return tuple(x[self.valid] for x in (self.states[:-1], self.actions, *of_one_dtype))
+        return tuple(x[self.valid] for x in (self.states[:-1], self.actions, *weights))
 
     def values(self, value: Any) -> tuple[Array, Array]:
         """V(s_t) and V(s_{t+1}), (T, N) each: the successor is the true one, never that of a reset."""
