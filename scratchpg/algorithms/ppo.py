@@ -2,8 +2,8 @@
 
 (7.2) One large step of the vanilla gradient can push 50/50 to 99/1: exploration dies, and the old advantages are wrong.
 PPO asks for more of a good action, but not too much more, in many small steps: each sample counts by the ratio to the
-policy that collected it, and stops pushing past 1 ± ε. The ratio also lets a batch be used again: (7.1) after a step
-on θ the plain estimate from the old batch is biased; one ratio per step repairs the choice of a_t.
+policy that collected it, and stops pushing past 1 ± ε. The ratio also lets a batch be used again: (7.1) after a step on
+θ the plain estimate from the old batch is biased; one ratio per step repairs the choice of a_t.
 
     (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
@@ -73,22 +73,20 @@ def train(
     """Train policy and value in place; yields Progress after every batch.
 
     n_steps, batch_size, n_epochs: rows of each environment per batch, rows per minibatch, passes over the batch.
-    learning_rate, clip_range: a number, or (first, last) to go linearly from one to the other over total_steps. Both
-        networks have the same learning_rate.
+    learning_rate (of both networks), clip_range: a number, or (first, last), from one to the other over total_steps.
     target_kl: leave out the remaining epochs of a batch once `kl` exceeds it.
 
     Diagnostics of the policy after the update against the one before, over the whole batch:
         kl                   mean_t KL(π_old ‖ π), in nats: up to some 0.01; above 0.05 the steps are too large
         clip_fraction        the share of rows with |r_t - 1| > ε: up to some 0.2; always 0 means ε does nothing
         entropy              mean_t H(π), in nats: falls slowly from log A; near 0 exploration has ended
-        explained_variance   1 - Var[target - V] / Var[target], of V before its fit, so on rows that are new to it:
-                             towards 1 as long as targets vary; at or below 0 V is no better than a constant
+        explained_variance   1 - Var[target - V] / Var[target], of V after its fit: towards 1 as long as targets vary;
+                             at or below 0 V is no better than a constant
         gradient_norm        of the policy, in the last minibatch, before clipping: mostly below max_grad_norm
     """
     rng = generator(seed, rng)
     collector, shuffler = Collector(env, policy, rng), rng.spawn(1)[0]
-    actor = Adam(policy.theta, linear(learning_rate, 0), max_grad_norm=max_grad_norm)
-    critic = Adam(value.theta, linear(learning_rate, 0), max_grad_norm=max_grad_norm)
+    actor, critic = (Adam(network.theta, max_grad_norm=max_grad_norm) for network in (policy, value))
 
     while collector.steps < total_steps:
         done = collector.steps / total_steps
@@ -114,11 +112,8 @@ def train(
                 break
 
         pi = policy(states)
-        ratio = np.exp(pi.log_prob(actions) - old_log_prob)
-        yield collector.progress(
-            kl=float(pi_old.kl(pi).mean()),
-            clip_fraction=float((abs(ratio - 1) > epsilon).mean()),
-            entropy=float(pi.entropy().mean()),
-            explained_variance=explained_variance(targets, targets - advantages),
-            gradient_norm=gradient_norm,
-        )
+        clipped = abs(np.exp(pi.log_prob(actions) - old_log_prob) - 1) > epsilon
+        means = {"kl": pi_old.kl(pi), "clip_fraction": clipped, "entropy": pi.entropy()}
+        diagnostics = {name: float(x.mean()) for name, x in means.items()}
+        diagnostics["explained_variance"] = explained_variance(targets, value(states))
+        yield collector.progress(**diagnostics, gradient_norm=gradient_norm)
