@@ -81,30 +81,31 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     a pair whose last may be 0. What is annotated bool must be one. Beside `states` all arrays are rows: states (B, n),
     B ≥ 1, the others (B,), all finite. A (B, 1) that met a (B,) would broadcast to (B, B) in silence.
     """
-    parameters = inspect.signature(function).parameters
-    positional = [name for name, x in parameters.items() if x.kind is not x.KEYWORD_ONLY]
-    required = {name for name, x in parameters.items() if x.default is x.empty}
-    settings = [x for name, x in parameters.items() if name in HYPERPARAMETERS or x.annotation is bool]
-    rows = [name for name, x in parameters.items() if x.annotation == Array and "states" in parameters]
+    signature = inspect.signature(function)
+    positional = [name for name, x in signature.parameters.items() if x.kind is not x.KEYWORD_ONLY]
+    settings = {name: x.annotation for name, x in signature.parameters.items()}
+    rows = [i for i, name in enumerate(positional) if settings[name] == Array and "states" in positional]
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        arguments: dict[str, Any] = dict(zip(positional, args, strict=False)) | kwargs
-        if len(arguments) < len(args) + len(kwargs) or not required <= arguments.keys() <= parameters.keys():
-            inspect.signature(function).bind(*args, **kwargs)  # raises the TypeError that is due
-        for setting in settings:
-            if setting.name in arguments:
-                _check_setting(setting.name, arguments[setting.name], setting.annotation)
-        for name in rows:
-            x = arguments[name] = np.asarray(arguments[name])
-            if name == "states":
+    def call(*args: Any, **kwargs: Any) -> T:
+        if len(args) != len(positional):
+            bound = signature.bind(*args, **kwargs)  # or the TypeError that is due
+            args, kwargs = bound.args, bound.kwargs
+        for name, value in kwargs.items():
+            if name in HYPERPARAMETERS or settings.get(name) is bool:
+                _check_setting(name, value, settings[name])
+        arguments = list(args)
+        for i in rows:
+            x = arguments[i] = np.asarray(args[i])
+            if positional[i] == "states":
                 shape = x.shape
                 if len(shape) != 2 or not shape[0]:
                     raise ValueError(f"states must have shape (B, observation) with at least one row, not {shape}")
             elif x.shape != shape[:1]:
-                raise ValueError(f"{name} must have shape ({shape[0]},), one per row of states {shape}, not {x.shape}")
-            check_finite(name, x)
-        return function(**arguments)  # type: ignore[call-arg]
+                expected = f"({shape[0]},), one per row of states {shape}"
+                raise ValueError(f"{positional[i]} must have shape {expected}, not {x.shape}")
+            check_finite(positional[i], x)
+        return function(*arguments, **kwargs)
 
     return call
 
@@ -113,7 +114,7 @@ def _check_setting(name: str, value: Any, annotation: Any) -> None:
     if annotation is bool:
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name} must be True or False, not {value!r}")
-    elif annotation == Schedule and isinstance(value, tuple) and len(value) == 2:
+    elif isinstance(value, tuple) and annotation == Schedule and len(value) == 2:
         check_hyperparameters(**{name: value[0]})
         if value[1]:
             check_hyperparameters(**{name: value[1]})

@@ -29,6 +29,7 @@ class SGD:
             raise TypeError(f"theta must be a flat array of floats, not {describe(theta)}")
         check_hyperparameters(learning_rate=learning_rate, max_grad_norm=max_grad_norm)
         self.theta, self.learning_rate, self.max_grad_norm = theta, learning_rate, max_grad_norm
+        self.scratch = np.empty_like(theta)  # a step is computed here, in place
 
     def step(self, gradient: Array) -> float:
         """Descend along a gradient (P,), which is left as it is; returns its norm before clipping.
@@ -42,7 +43,7 @@ class SGD:
             raise NonFiniteError(f"the norm of the gradient is {norm}")
         if norm > self.max_grad_norm:
             gradient = gradient * (self.max_grad_norm / norm)
-        step = self.learning_rate * self._precondition(gradient)
+        step = np.multiply(self._precondition(gradient), self.learning_rate, out=self.scratch)
         if not math.isfinite(step @ step):
             raise NonFiniteError(f"the step of the parameters is not finite (gradient norm {norm:.3g})")
         self.theta -= step
@@ -70,10 +71,12 @@ class RMSProp(SGD):
         self.square_avg = np.zeros_like(theta) if square_avg is None else square_avg
 
     def _precondition(self, g: Array) -> Array:
-        s = self.square_avg
+        s, d = self.square_avg, np.multiply(g, g, out=self.scratch)
+        d *= 1 - self.alpha
         s *= self.alpha  # in place and never negative, whenever another process that shares s comes between
-        s += (1 - self.alpha) * g * g
-        return g / np.sqrt(s + self.eps)
+        s += d
+        np.add(s, self.eps, out=d)
+        return np.divide(g, np.sqrt(d, out=d), out=d)
 
 
 class Adam(SGD):
@@ -94,10 +97,17 @@ class Adam(SGD):
         self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
 
     def _precondition(self, g: Array) -> Array:
-        m, v, (beta1, beta2) = self.m, self.v, self.betas
+        m, v, d, (beta1, beta2) = self.m, self.v, self.scratch, self.betas
         self.t += 1
         m *= beta1
-        m += (1 - beta1) * g
+        m += np.multiply(g, 1 - beta1, out=d)
+        np.multiply(g, g, out=d)
+        d *= 1 - beta2
         v *= beta2
-        v += (1 - beta2) * g * g
-        return m / (1 - beta1**self.t) / (np.sqrt(v / (1 - beta2**self.t)) + self.eps)
+        v += d
+        np.divide(v, 1 - beta2**self.t, out=d)  # v̂
+        np.sqrt(d, out=d)
+        d += self.eps
+        np.divide(m, d, out=d)
+        d /= 1 - beta1**self.t  # m̂ = m / (1-β₁ᵗ)
+        return d

@@ -1,6 +1,7 @@
 """The frame around every chapter's loop: arguments checked at the door, progress reported, divergence named."""
 
 import functools
+import inspect
 from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import Any, ParamSpec
@@ -55,7 +56,7 @@ def training(train: Callable[P, Iterator[Progress]]) -> Callable[P, Generator[Pr
 
     @functools.wraps(train)
     def begin(*args: P.args, **kwargs: P.kwargs) -> Generator[Progress, None, None]:
-        given: dict[str, Any] = kwargs  # `checked` gives all by name
+        given: dict[str, Any] = dict(zip(inspect.signature(train).parameters, args, strict=False)) | kwargs
         env = build(given["make_env"]) if "make_env" in given else given["env"]
         check_fit(env, **{name: given[name] for name in ("policy", "value") if name in given})
         if "make_env" in given:

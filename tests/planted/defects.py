@@ -308,7 +308,10 @@ DEFECTS = (
         "the first steps of A2C and A3C are longer than the paper's",
         "ε is added to the root, not under it",
         "scratchpg/optim.py",
-        {"np.sqrt(s + self.eps)": "(np.sqrt(s) + self.eps)"},
+        {
+            "        np.add(s, self.eps, out=d)\n": "        np.sqrt(s, out=d)\n",
+            "np.sqrt(d, out=d), out=d)": "d + self.eps, out=d)",
+        },
         tests=OPTIM,
     ),
     Defect(
@@ -324,7 +327,10 @@ DEFECTS = (
         "the first steps of Adam are three times too long",
         "the averages begin at 0 and are not corrected for it",
         "scratchpg/optim.py",
-        {"m / (1 - beta1**self.t)": "m", "v / (1 - beta2**self.t)": "v"},
+        {
+            "np.divide(v, 1 - beta2**self.t, out=d)  # v̂": "np.copyto(d, v)",
+            "        d /= 1 - beta1**self.t  # m̂ = m / (1-β₁ᵗ)\n": "",
+        },
         tests=OPTIM,
     ),
     Defect(
