@@ -8,6 +8,7 @@ Everything runs in one thread, in turns, as a machine's speed drifts within minu
 """
 
 import argparse
+import ctypes
 import platform
 import time
 
@@ -165,13 +166,22 @@ def torch_update(B):
     return update
 
 
+def blas_kernel():
+    """The processor that OpenBLAS has chosen its kernels for; of another BLAS, nothing."""
+    library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # the search goes on in the libraries it is linked to
+    for name in "scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename":
+        if hasattr(library, name):
+            corename = ctypes.CFUNCTYPE(ctypes.c_char_p)((name, library))
+            return f" ({corename().decode()} kernels)"
+    return ""
+
+
 def about_the_machine():
     blas = np.show_config("dicts")["Build Dependencies"]["blas"]
     cpu = platform.processor() or platform.machine()
     print(f"{platform.system()} {cpu}, Python {platform.python_version()}, NumPy {np.__version__}")
-    print(
-        f"{blas['name']} {blas['version']}, one thread; Gymnasium {gym.__version__}; nets with two hidden layers of 64"
-    )
+    print(f"{blas['name']} {blas['version']}{blas_kernel()}, one thread; Gymnasium {gym.__version__}; ", end="")
+    print("nets with two hidden layers of 64")
 
 
 def main():

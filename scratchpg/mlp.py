@@ -104,7 +104,8 @@ class MLP:
             gradients += [ones.dot(d), h.T.dot(d).ravel()]
             if h is not cache[0]:
                 d = d.dot(W.T)
-                d *= 1 - h * h
+                slope = h * h
+                d *= np.subtract(1, slope, out=slope)
         return np.concatenate(gradients[::-1])  # … d_W_l, d_b_l …, in the order of θ
 
 

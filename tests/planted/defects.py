@@ -280,7 +280,7 @@ DEFECTS = (
         "a network without hidden layers is right, with one it learns slowly, with two badly",
         "the derivative of tanh is 1 - h², not 1 - h",
         "scratchpg/mlp.py",
-        {"1 - h * h": "1 - h"},
+        {"slope = h * h": "slope = h.copy()"},
         tests=MLP,
     ),
     Defect(
