@@ -82,44 +82,49 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     B ≥ 1, the others (B,), all finite. A (B, 1) that met a (B,) would broadcast to (B, B) in silence.
     """
     signature = inspect.signature(function)
+    annotations = {name: x.annotation for name, x in signature.parameters.items()}
     positional = [name for name, x in signature.parameters.items() if x.kind is not x.KEYWORD_ONLY]
-    settings = {name: x.annotation for name, x in signature.parameters.items()}
-    rows = [i for i, name in enumerate(positional) if settings[name] == Array and "states" in positional]
+    rows = [name for name in positional if "states" in positional and annotations[name] == Array]
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
-        if len(args) != len(positional):
-            bound = signature.bind(*args, **kwargs)  # or the TypeError that is due
+        if len(args) != len(positional) or not kwargs.keys() <= annotations.keys():
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{function.__module__}: {error}; it takes {', '.join(annotations)}") from None
             args, kwargs = bound.args, bound.kwargs
         for name, value in kwargs.items():
-            if name in HYPERPARAMETERS or settings.get(name) is bool:
-                _check_setting(name, value, settings[name])
-        arguments = list(args)
-        for i in rows:
-            x = arguments[i] = np.asarray(args[i])
-            if positional[i] == "states":
-                shape = x.shape
-                if len(shape) != 2 or not shape[0]:
-                    raise ValueError(f"states must have shape (B, observation) with at least one row, not {shape}")
-            elif x.shape != shape[:1]:
-                expected = f"({shape[0]},), one per row of states {shape}"
-                raise ValueError(f"{positional[i]} must have shape {expected}, not {x.shape}")
-            check_finite(positional[i], x)
-        return function(*arguments, **kwargs)
+            _check_setting(name, value, annotations[name])
+        if rows:
+            arguments = dict(zip(positional, args, strict=True))
+            _check_rows(arguments, rows)
+            args = tuple(arguments.values())
+        return function(*args, **kwargs)
 
     return call
 
 
 def _check_setting(name: str, value: Any, annotation: Any) -> None:
-    if annotation is bool:
-        if not isinstance(value, bool | np.bool_):
-            raise TypeError(f"{name} must be True or False, not {value!r}")
-    elif isinstance(value, tuple) and annotation == Schedule and len(value) == 2:
-        check_hyperparameters(**{name: value[0]})
-        if value[1]:
-            check_hyperparameters(**{name: value[1]})
-    elif value is not None or NoneType not in get_args(annotation):
-        check_hyperparameters(**{name: value})
+    if annotation is bool and not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    if name not in HYPERPARAMETERS or (value is None and NoneType in get_args(annotation)):
+        return
+    pair = isinstance(value, tuple) and annotation == Schedule and len(value) == 2
+    for x in (value if value[1] else value[:1]) if pair else (value,):
+        check_hyperparameters(**{name: x})
+
+
+def _check_rows(arguments: dict[str, Any], names: Sequence[str]) -> None:
+    """Make arrays of the arguments of these names, and check them."""
+    for name in names:
+        x = arguments[name] = np.asarray(arguments[name])
+        shape = arguments["states"].shape
+        if name == "states" and (len(shape) != 2 or not shape[0]):
+            raise ValueError(f"states must have shape (B, observation) with at least one row, not {shape}")
+        if name != "states" and x.shape != shape[:1]:
+            raise ValueError(f"{name} must have shape ({shape[0]},), one per row of states {shape}, not {x.shape}")
+        check_finite(name, x)
 
 
 def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -282,7 +282,31 @@ CALLS = {
     # arguments of training
     "rng is text": (lambda: train(rng="1"), TypeError, "SeedSequence"),
     "seed and rng": (lambda: train(seed=1, rng=2), ValueError, "give seed or rng, not both: seed=1, rng=2"),
-    "unknown argument": (lambda: train(learning_rat=0.1), TypeError, "learning_rat"),
+    "unknown argument": (
+        lambda: train(learning_rat=0.1),
+        TypeError,
+        "'learning_rat'; it takes env, policy, total_steps",
+    ),
+    "a setting of another chapter": (
+        lambda: reinforce.train(env(), policy(), clip_range=0.1),
+        TypeError,
+        "scratchpg.algorithms.reinforce: got an unexpected keyword argument 'clip_range'; it takes env, policy,",
+    ),
+    "a row too many": (
+        lambda: reinforce.gradient(policy(), STATES, ACTIONS, WEIGHTS, WEIGHTS, episodes=1),
+        TypeError,
+        "scratchpg.algorithms.reinforce: too many positional arguments; it takes policy, states, actions, weights",
+    ),
+    "no weights": (
+        lambda: reinforce.gradient(policy(), STATES, ACTIONS, episodes=1),
+        TypeError,
+        "missing a required argument: 'weights'",
+    ),
+    "a row given twice": (
+        lambda: reinforce.gradient(policy(), STATES, ACTIONS, WEIGHTS, weights=WEIGHTS, episodes=1),
+        TypeError,
+        "weights",
+    ),
     "one schedule of three": (
         lambda: train(ppo, learning_rate=(3, 2, 1)),
         TypeError,
