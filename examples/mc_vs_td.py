@@ -7,7 +7,8 @@ learned none, half or all of V^π; and the root mean square error √(bias² + V
 
 What to see: with the true V (which depends on t) no λ is biased, with a wrong one every λ but 1 is. The variance is
 largest at λ = 1. So with few episodes a wrong critic is worth its bias; with many, which average the noise away and
-leave the bias, it is not.
+leave the bias, it is not. And a wrong critic does not stay wrong: one TD update in expectation, V ← B V, brings any two
+V closer, by γ or better (3.8), so all of them come to the same V_π.
 """
 
 import common
@@ -46,6 +47,12 @@ def main():
         best = ", ".join(f"λ = {lambdas[np.argmin(x)]:.1f} for N = {N}" for N, x in zip(EPISODES, errors, strict=True))
         title = f"{name}, corridor of horizon {mdp.horizon}, γ = {GAMMA}: every number over |∇J|"
         common.table(f"{title}\nthe least error has {best}", columns, zip(lambdas, *curves[name], strict=True))
+    V, W, rows = np.zeros(4), np.full(4, 10.0), []
+    for k in range(41):
+        rows.append([k, abs(V - W).max(), GAMMA**k * 10, V[0], W[0]])
+        V, W = (mdp.expected_td(policy, x, GAMMA) for x in (V, W))
+    columns = {"updates k": "d", "‖BᵏV - BᵏW‖": ".4f", "γᵏ ‖V - W‖": ".4f", "BᵏV(s_0)": ".3f", "BᵏW(s_0)": ".3f"}
+    common.table("(3.8) V = 0 and W = 10 after k updates by TD in expectation, without the horizon", columns, rows[::5])
     common.picture(args, draw, lambdas, curves, panels=3, sharey=True)
 
 

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from .arithmetic import plain_arithmetic
 from .checks import Array, checked
+from .returns import discounted
 from .rollout import Collector
 from .spaces import AnyEnv
 
@@ -19,8 +18,5 @@ def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = Fa
     """
     with plain_arithmetic():
         batch = Collector(env, policy, seed, greedy=greedy).collect_episodes(episodes)
-    returns = []
-    for rewards, ended in zip(batch.rewards.T, batch.ended.T, strict=True):
-        last = np.flatnonzero(ended)  # the last row of each episode; those of a reset have no reward
-        returns += [rewards[a:b].sum() for a, b in zip([0, *(last + 1)], last + 1, strict=False)]
-    return np.array(returns)
+    G, begins = discounted(batch.rewards, 1.0, batch.ended), (batch.timesteps() == 0) & batch.valid
+    return G.T[begins.T]

@@ -81,12 +81,13 @@ class Collector:
         """The next n_steps rows. Episodes go on from one call to the next; after `collect_episodes` all begin anew."""
         if self.stale:
             self._start()
-        batch = self._room_for(n_steps)
-        for t in range(n_steps):
-            self._step(batch, t)
         before = self.steps
-        self._account(batch)
-        return batch if self.steps > before else self.collect(n_steps)  # there were only reset rows
+        while self.steps == before:  # again, if there were only reset rows
+            batch = self._room_for(n_steps)
+            for t in range(n_steps):
+                self._step(batch, t)
+            self._account(batch)
+        return batch
 
     def collect_episodes(self, episodes: int) -> Batch:
         """Whole episodes, begun anew: every environment runs the same number, so short ones are not favoured.
