@@ -89,7 +89,7 @@ class Face:
     def __init__(self, env: AnyEnv) -> None:
         self.env: Any = env
         self.vector, self.size = isinstance(env, VectorEnv), observation_size(env)
-        self.n = self.env.num_envs if self.vector else 1
+        self.n = env.num_envs if isinstance(env, VectorEnv) else 1
         mode = env.metadata.get("autoreset_mode") if self.vector else AutoresetMode.NEXT_STEP
         if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
             raise ValueError(f"a vector environment must have autoreset mode NEXT_STEP or SAME_STEP, not {mode}")
