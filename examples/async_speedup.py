@@ -96,8 +96,8 @@ def main():
         goal=dict(type=float, default=200.0, help="mean return to reach (default: %(default)s)"),
         seeds=dict(type=int, default=1, help="runs of each, of which the median counts"),
     )
-    if min(args.workers) < 1 or args.seeds < 1 or args.delay < 0:
-        common.complain("error: --workers and --seeds must be at least 1, --delay at least 0")
+    if min(args.workers) < 1 or args.seeds < 1 or not 0 <= args.delay < 1e6:
+        common.complain("error: --workers and --seeds must be at least 1, --delay a number of milliseconds")
         sys.exit(common.WRONG_USE)
     if args.smoke:
         args.workers, args.delay, args.goal = [1, 2], 0.1, 20.0

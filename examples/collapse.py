@@ -57,7 +57,7 @@ def main():
     common.table("(7.4) π(a|s) after a was taken from (½, ½), with the advantage A", columns, rows)
     mdp, paths = arms(), {}
     V, Q = (x[0, 0] for x in mdp.values(constant_policy(0.5), 1.0))
-    columns = {"": "", "π(right)": ".3f", "ratio": ".2f", "V": ".3f", "Q - V of left": ".3f", "of right": ".3f"}
+    columns = {"": "", "π(right)": ".3f", "ratio": ".2f", "V": ".3f", "left: Q - V": ".3f", "right: Q - V": ".3f"}
     columns |= {"π(right) later": ".3f", "lowest": ".3f", "highest": ".3f"}
     rows = [["before", 0.5, 1, V, *(Q - V), np.nan, np.nan, np.nan]]
     for name, way in WAYS.items():

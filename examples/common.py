@@ -92,7 +92,7 @@ def command_line(settings: Settings, description: str | None) -> Parser:
     add("settings", metavar="NAME=VALUE", nargs="*", type=setting, help="settings to change, such as gamma=0.9")
     add("--env", metavar="ID", help=f"Gymnasium environment (default: that of the --load file, or {DEFAULT_ENV})")
     add("--steps", metavar="N", type=natural, help="environment steps to train for (default: see the settings)")
-    add("--seed", metavar="S", type=natural, default=0, help="same seed, same bits (default: %(default)s)")
+    add("--seed", metavar="S", type=natural, default=0, help="of all random numbers (default: %(default)s)")
     add("--save", metavar="FILE", help=f"save the networks, every {SAVE_SECONDS:.0f} s and at the end")
     add("--load", metavar="FILE", help="begin with the networks saved there; with --steps 0, only evaluate them")
     add("--plot", metavar="FILE", help="draw return against steps: .png, .svg, .pdf, … (needs matplotlib)")
@@ -328,14 +328,14 @@ def study(description: str | None, **options: dict[str, Any]) -> argparse.Namesp
     add = parser.add_argument
     for name, option in options.items():
         add(f"--{name}", **option)
-    add("--seed", metavar="S", type=natural, default=0, help="same seed, same numbers (default: %(default)s)")
+    add("--seed", metavar="S", type=natural, default=0, help="of all random numbers (default: %(default)s)")
     add("--plot", metavar="FILE", help="write the figure to FILE: .png, .svg, .pdf, … (needs matplotlib)")
     add("--smoke", action="store_true", help="the whole path in a second or two")
     args = parser.parse_args()
     try:
-        if args.plot:
+        if args.plot is not None:
             check_writable(args.plot)
-        args.figure = new_figure(args.plot) if args.plot else None
+        args.figure = None if args.plot is None else new_figure(args.plot)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     return args
@@ -345,7 +345,7 @@ def table(title: str, columns: dict[str, str], rows: Iterable[Iterable[Any]]) ->
     """Print rows below their headings. columns: {heading: format of its numbers}, empty for text; nan is a dash."""
     forms, lines = list(columns.values()), [list(columns)]
     for row in rows:
-        lines.append([f"{x:{form}}".replace("nan", "-") for x, form in zip(row, forms, strict=True)])
+        lines.append(["-" if x != x else f"{x:{form}}" for x, form in zip(row, forms, strict=True)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print(f"\n{title}")
     for line in lines:

@@ -170,9 +170,9 @@ def main():
         args.seeds, args.every = 1, 500
         options.append("--smoke")
     try:
-        if args.plot:
+        if args.plot is not None:
             common.check_writable(args.plot)
-        figure = common.new_figure(args.plot) if args.plot else None
+        figure = None if args.plot is None else common.new_figure(args.plot)
         if 0 in (args.seeds, args.every, args.steps):
             raise ValueError("--seeds, --every and --steps must be at least 1")
         chosen = variants(args.words)

@@ -10,8 +10,8 @@ from the old batch, ĝ = Σ_t w_t γ^t ∇log π_θ(a_t|s_t) A_t with A_t = G_t 
 
 What to see: plain reuse is biased, in the end by several times the gradient. Π r_t has no bias at any distance, at the
 price of variance. r_t has little variance, and repairs the choice of a_t only: which states come, and what A_t says,
-is still as the old policy had it. It is exact for episodes of one step; on the corridor it takes away a quarter of the
-bias at a distance of 0.25 and half of it at 0.75.
+is still as the old policy had it. It is exact for episodes of one step; on the corridor it takes away a quarter to a
+half of the bias.
 """
 
 import common

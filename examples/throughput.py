@@ -1,7 +1,7 @@
 """How fast the chapters run, beside the limit: what the environment and the matrix products alone would take.
 
     python examples/throughput.py                     all of it, about a minute
-    python examples/throughput.py --peers             Stable-Baselines3 and PyTorch beside it, if they are installed
+    python examples/throughput.py --peers             beside it Stable-Baselines3 and PyTorch, which must be installed
     python examples/throughput.py --seconds 5         longer, so steadier
 
 Everything runs in one thread, in turns, as a machine's speed drifts within minutes: compare what stands in one line.
@@ -9,10 +9,11 @@ Everything runs in one thread, in turns, as a machine's speed drifts within minu
 
 import argparse
 import ctypes
+import importlib.util
 import platform
 import time
 
-import common  # noqa: F401 - sets the number of threads before NumPy is imported
+import common  # sets the number of threads before NumPy is imported
 import gymnasium as gym
 import numpy as np
 
@@ -31,6 +32,7 @@ RUNS = {
     "ppo, 8 x 32, 20 epochs of 256": (ppo.train, 8, {"n_steps": 32, "n_epochs": 20, "batch_size": 256}, 256, 20),
     "ppo, 64 x 128, 4 epochs of 1024": (ppo.train, 64, {"n_steps": 128, "n_epochs": 4, "batch_size": 1024}, 1024, 4),
 }
+PEERS = "stable_baselines3", "torch"
 BATCHES = 1, 64, 256, 2048, 16384
 
 
@@ -185,13 +187,17 @@ def about_the_machine():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each figure (default: %(default)s)")
     parser.add_argument("--peers", action="store_true", help="measure Stable-Baselines3 and PyTorch, too")
     parser.add_argument("--smoke", action="store_true", help="the whole path in a few seconds")
     args = parser.parse_args()
     if args.smoke:
         args.seconds = 0.01
+    if not 0 < args.seconds < 1e6:
+        parser.error(f"--seconds must be a number > 0, not {args.seconds:g}")
+    if args.peers and not all(map(importlib.util.find_spec, PEERS)):
+        parser.error(f"--peers needs {' and '.join(PEERS)}: pip install stable-baselines3")
     about_the_machine()
 
     policy, value = SoftmaxPolicy((4, *HIDDEN, 2), rng=0), Value((4, *HIDDEN), rng=0)

@@ -5,8 +5,8 @@
 J and ∇J of a corridor are sums over all its trajectories, (1.2) and (1.9); those of FrozenLake-v1, which has too many,
 come by recursion, (3.1) and (1.10).
 
-What to see: an unbiased estimate has an error that falls like 1/√N, for ever; a biased one stops at its bias. The
-common practice of dropping γ^t follows the line at first, and then leaves it.
+What to see: an unbiased estimate has an error that falls like 1/√N, for ever. With the common practice of dropping γ^t
+it falls as fast at first, and then stops: at the bias.
 """
 
 import common
@@ -38,7 +38,8 @@ def errors(g, exact, N):
 
 def main():
     args = common.study(
-        __doc__, episodes=dict(type=common.natural, default=4096, help="episodes of each task (default: %(default)s)")
+        __doc__,
+        episodes=dict(type=common.natural, default=4096, help="of each task, as a power of 4 (default: %(default)s)"),
     )
     Ns, curves = [1], {}
     while 4 * Ns[-1] <= (256 if args.smoke else args.episodes):

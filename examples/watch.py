@@ -32,7 +32,7 @@ def play(env, policy, args):
 
 def write(path, frames, fps):
     """A GIF or an MP4, frame by frame: all of them at once would be a gigabyte soon."""
-    if path.suffix == ".gif":
+    if path.suffix.lower() == ".gif":
         try:
             from PIL import Image
         except ImportError:
@@ -64,7 +64,7 @@ def main():
     args = parser.parse_args()
     try:
         if args.out:
-            if args.out.suffix not in (".gif", ".mp4"):
+            if args.out.suffix.lower() not in (".gif", ".mp4"):
                 raise ValueError(f"can't write {args.out}: its ending must be .gif or .mp4")
             common.check_writable(str(args.out))
         if args.smoke:

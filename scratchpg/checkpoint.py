@@ -47,7 +47,7 @@ def save(path: File, policy: SoftmaxPolicy, value: Value | None = None, *, env: 
     """Write a checkpoint. Whatever happens meanwhile, the file is the old one or the new one, never half of it.
 
     It is written as `path`.PID.tmp, then renamed; a writer that is killed meanwhile leaves that file behind.
-    ValueError if a parameter is not finite.
+    ValueError if a parameter is not finite, TypeError for what is none of these, OSError where it can't be written.
     """
     arrays: Any = {"about": np.array(json.dumps(Checkpoint(policy, value, env).about())), "policy": policy.theta}
     if value is not None:

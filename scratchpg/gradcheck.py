@@ -15,7 +15,7 @@ from .checks import Array, describe
 
 
 def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
-    """The gradient of f: (P,) → number at θ, (P,), by 4 P evaluations in the dtype of θ.
+    """The gradient of f: (P,) → number at θ, (P,), by 4 P evaluations in the dtype of θ; TypeError for float32.
 
     >>> finite_difference(lambda theta: theta @ theta, np.array([1.0, 2.0])).round(10)
     array([2., 4.])

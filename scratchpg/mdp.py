@@ -49,7 +49,7 @@ class FiniteMDP(gym.Env[Any, Any]):
     terminal (S,): where an episode ends. The rows of a terminal state do not count: it is absorbing and pays nothing.
 
     The horizon is part of J, so the last step is `terminated`, not truncated: the value after it is 0. Also a
-    Gymnasium environment, which the chapters' `train` runs on.
+    Gymnasium environment, which the chapters' `train` runs on. ValueError says which table is wrong, and where.
 
     >>> mdp = FiniteMDP([1.0], [[[1.0], [1.0]]], [[0.0, 1.0]], horizon=2)  # one state; action 1 pays
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)

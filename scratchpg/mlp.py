@@ -26,6 +26,7 @@ class MLP:
     sizes: the widths (inputs, *hidden, outputs); with no hidden width the net is linear.
     theta: a flat vector (P,) to use as it is, without a copy (a shared array, say, or one of another dtype);
         without it θ is drawn: W_l ~ N(0, 1/inputs of the layer), b_l = 0, the last W scaled by output_scale.
+    ValueError for sizes, a θ or an x that do not fit, TypeError for a dtype that is none of floats.
 
     >>> net = MLP((3, 4, 2), rng=0)
     >>> net.theta.shape, net(np.ones((5, 3))).shape

@@ -34,7 +34,7 @@ class SGD:
     def step(self, gradient: Array) -> float:
         """Descend along a gradient (P,), which is left as it is; returns its norm before clipping.
 
-        NonFiniteError if that norm or the step is not finite; θ is then as it was.
+        NonFiniteError if that norm or the step is not finite, ValueError for another shape; θ is then as it was.
         """
         if np.shape(gradient) != self.theta.shape:
             raise ValueError(f"the gradient must have the shape {self.theta.shape} of theta, not {describe(gradient)}")

@@ -63,6 +63,9 @@ def n_step(
 
     Where the episode ends, or the rows do, before n steps, the sum stops there, with the value of where it stops: 0 if
     that is terminal.
+
+    >>> n_step([1.0, 1.0], [4.0, 8.0], [8.0, 0.0], [False, True], [False, False], gamma=0.5, n=2)
+    array([-2.5, -7. ])
     """
     check_hyperparameters(n=n)
     delta = td_errors(rewards, values, next_values, terminated, gamma)
@@ -96,7 +99,7 @@ def normalized(advantages: Array) -> Array:
 
     A departure from (6.2): dividing by the deviation of its own batch biases the gradient, also in its direction.
     """
-    n = len(advantages)
+    advantages, n = np.asarray(advantages), len(advantages)
     if n < 2:
         return advantages
     centred = advantages - advantages.mean()
@@ -108,7 +111,7 @@ def explained_variance(targets: Array, values: Array) -> float:
     if np.shape(targets) != np.shape(values):
         raise ValueError(f"values must have the shape {np.shape(targets)} of targets, not {np.shape(values)}")
     variance = np.var(targets) if np.ptp(targets) else 0.0
-    return float(1 - np.var(targets - values) / variance) if variance > 0 else np.nan
+    return float(1 - np.var(np.subtract(targets, values)) / variance) if variance > 0 else np.nan
 
 
 def _accumulate(x: Array, decay: Array) -> Array:

@@ -56,7 +56,7 @@ class Batch:
 
 
 class Collector:
-    """Runs a policy in an environment and keeps count: `steps`, `episodes`, and the last 100 `returns`.
+    """Runs a policy in n_envs environments and keeps count: `steps`, `episodes`, and the last 100 `returns`.
 
     All randomness comes from `rng`: it seeds the environment once and draws the actions. `greedy` takes the most
     probable action instead of drawing one.
@@ -65,6 +65,7 @@ class Collector:
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
         check_fit(env, policy=policy)
         self.face, self.policy, self.greedy = Face(env), policy, greedy
+        self.n_envs = self.face.n
         self.rng = np.random.default_rng(rng)
         self.steps, self.episodes = 0, 0
         self.returns: deque[float] = deque(maxlen=100)
@@ -73,9 +74,9 @@ class Collector:
     def _start(self, seed: int | None = None) -> None:
         """Begin anew in every environment."""
         self.state = self.face.reset(seed)
-        self.resets = np.zeros(self.face.n, bool)  # the next row of this environment will be a reset row
+        self.resets = np.zeros(self.n_envs, bool)  # the next row of this environment will be a reset row
         self.stale = False  # some environments stand within episodes that were not asked for
-        self.running = np.zeros(self.face.n)  # the return so far of the episode under way
+        self.running = np.zeros(self.n_envs)  # the return so far of the episode under way
 
     def collect(self, n_steps: int) -> Batch:
         """The next n_steps rows. Episodes go on from one call to the next; after `collect_episodes` all begin anew."""
@@ -94,10 +95,10 @@ class Collector:
 
         Where `episodes` is no multiple of the number of environments, the first ones run one more.
         """
-        quota = np.full(self.face.n, episodes // self.face.n)
-        quota[: episodes % self.face.n] += 1
+        quota = np.full(self.n_envs, episodes // self.n_envs)
+        quota[: episodes % self.n_envs] += 1
         self._start()
-        batch, t, done = self._room_for(64), 0, np.zeros(self.face.n, int)
+        batch, t, done = self._room_for(64), 0, np.zeros(self.n_envs, int)
         while (done < quota).any():
             if t == len(batch.actions):
                 check_finite("observations", batch.states)  # no end may be in sight for one that is not
@@ -117,7 +118,7 @@ class Collector:
         return Progress(steps=self.steps, episodes=self.episodes, mean_return=mean_return, **diagnostics)
 
     def _room_for(self, n_steps: int) -> Batch:
-        T, N = n_steps, self.face.n
+        T, N = n_steps, self.n_envs
         terminated, truncated = np.zeros((2, T, N), bool)
         states = np.empty((T + 1, N, self.face.size), self.policy.theta.dtype)
         states[0] = self.state

@@ -37,6 +37,14 @@ def test_every_file_it_names_is_there():
     assert modules and all(importlib.util.find_spec(name) for name in modules)
 
 
+def test_maths_is_fenced_from_markdown():
+    """$`…`$ and ```math: between plain dollars Markdown takes `\\,` and `_` for its own."""
+    text = re.sub(r"^```(\w+)\n.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"\$`([^`\n]+)`\$", text)
+    assert r"\gamma^t G_t" in spans
+    assert "$" not in re.sub(r"\$?`[^`\n]+`\$?", "", text)
+
+
 def test_ci_runs_the_two_commands_as_printed():
     commands = [line for _, block in blocks("sh") for line in block.splitlines()]
     assert commands == [

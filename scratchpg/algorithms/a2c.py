@@ -41,7 +41,7 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array
 def gradient(
     policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0
 ) -> Array:
-    """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]."""
+    """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]. Arguments as in `loss`."""
     pi = policy(states)
     d_logits = -advantages[:, None] * pi.d_log_prob(actions)
     if ent_coef:
@@ -68,7 +68,7 @@ def train(
     critic = RMSProp(value.theta, value_learning_rate or learning_rate, max_grad_norm=max_grad_norm)
 
     while collector.steps < total_steps:
-        batch = collector.collect(n_steps) if n_steps else collector.collect_episodes(collector.face.n)
+        batch = collector.collect(n_steps) if n_steps else collector.collect_episodes(collector.n_envs)
         values, next_values = batch.values(value)
         advantages = gae(batch.rewards, values, next_values, batch.terminated, batch.truncated, gamma, gae_lambda)
         states, actions, advantages, targets = batch.rows(advantages, advantages + values)

@@ -1,4 +1,4 @@
-"""A3C, asynchronous advantage actor-critic (Mnih et al. 2016): many workers, one shared θ, no lock.
+"""A3C, asynchronous advantage actor-critic: many workers, one shared θ, no lock.
 
 In A2C a slow environment starves the learner. Here N processes explore at once, each in an environment of its own with
 a generator of its own, and each writes what it learned into the parameters that all of them share:
@@ -12,6 +12,7 @@ averages of RMSProp are shared in the same way. A worker that is halted, at any 
 
 Use it where the environment is slow: N workers wait at the same time. Where it is fast, A2C with a vector of
 environments is simpler and can be repeated bit for bit, which A3C with more than one worker can't. Its loss is A2C's.
+Source: Mnih et al. 2016, arXiv:1602.01783.
 """
 
 import multiprocessing

@@ -8,15 +8,15 @@ critic V_φ may be drawn to G_t, or, by Bellman's equation (3.3), to a target th
     (3.7)  δ_t = r_t + γ V(s_{t+1}) - V(s_t)       the TD error; V(s_{t+1}) = 0 only where the episode terminated
 
 and the actor takes the same difference, target minus prediction, for its advantage: Ψ_t = G_t - V(s_t), or δ_t. From
-here on γ^t is left out, as is common: for γ < 1 the estimate is then not that of ∇J, even with the true V (REINFORCE
-shows the difference, `keep_gamma_t`). A step of SGD on (2.3) with rate η is (3.5) or (3.6) with α = 2η where V is a
+here on γ^t is left out, as is common: for γ < 1 the estimate is then not that of ∇J, even with the true V (as in
+REINFORCE without `keep_gamma_t`). A step of SGD on (2.3) with rate η is (3.5) or (3.6) with α = 2η where V is a
 table; here Adam takes it.
 
 With "mc" a time limit counts as the end of an episode, as in REINFORCE: G_t sums the rewards up to it.
 
 Use "td" to learn within long or endless episodes: predicting from predictions has little variance, and is biased while
-V is wrong; one sample at a time it is slow and shaky. "mc" is REINFORCE with a baseline, without its γ^t and as a mean
-over steps. The loss of a single step is noise around 0: watch the return.
+V is wrong; with one update per step it takes few steps and many seconds. "mc" is REINFORCE with a baseline, without its
+γ^t and as a mean over steps. The loss of a single step is noise around 0: watch the return.
 """
 
 import math
@@ -65,7 +65,7 @@ def train(
     critic = Adam(value.theta, value_learning_rate or defaults[1], max_grad_norm=max_grad_norm)
 
     while collector.steps < total_steps:
-        batch = collector.collect(1) if method == "td" else collector.collect_episodes(collector.face.n)
+        batch = collector.collect(1) if method == "td" else collector.collect_episodes(collector.n_envs)
         values, next_values = batch.values(value)
         if method == "td":
             targets = td_targets(batch.rewards, next_values, batch.terminated, gamma)

@@ -11,7 +11,7 @@ same episodes, jointly with the policy, in the order (2.4): predict V(s_t), fit 
 beforehand instead (`pretrain`), it goes stale as the policy improves.
 
 Use it wherever you would use REINFORCE: the same expectation, as a rule with less noise. It still waits for the end of
-an episode. Its loss has, as a rule, the sign of G - V, and no trend that means anything. Source: Williams 1992.
+an episode. Its loss rises like REINFORCE's as long as V lags behind the returns. Source: Williams 1992, as there.
 """
 
 from collections.abc import Iterator
@@ -41,8 +41,8 @@ def train(
 
     pretrain: for so many episodes only V is fitted, on the first policy; from then on only the policy learns.
     """
-    N = n_episodes or int(getattr(env, "num_envs", 1))
     collector = Collector(env, policy, generator(seed, rng))
+    N = n_episodes or collector.n_envs
     actor, critic = Adam(policy.theta, learning_rate), Adam(value.theta, value_learning_rate)
 
     while collector.steps < total_steps:

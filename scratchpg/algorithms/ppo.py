@@ -51,7 +51,7 @@ def gradient(
     policy: SoftmaxPolicy, states: Array, actions: Array, old_log_prob: Array, advantages: Array, *,
     clip_range: float = 0.2, ent_coef: float = 0.0,
 ) -> Array:  # fmt: skip
-    """(6.3) with an entropy bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t) + β ∇H ]."""
+    """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ]. Arguments as in `loss`."""
     pi = policy(states)
     ratio = np.exp(pi.log_prob(actions) - old_log_prob)
     clipped = np.where(advantages < 0, ratio < 1 - clip_range, ratio > 1 + clip_range)

@@ -1,4 +1,4 @@
-"""REINFORCE (Williams 1992): make the actions of good episodes more probable, those of bad ones less.
+"""REINFORCE: make the actions of good episodes more probable, those of bad ones less.
 
 The objective is the expected return (1.1)  J(θ) = E[R(τ)],  R(τ) = Σ_t γ^t r_t. The log-derivative trick (1.5) turns
 its gradient into an expectation over episodes, which takes no model of the environment to sample:
@@ -14,7 +14,7 @@ Use it to understand everything that follows, and where episodes are short. Its 
 unbiased and noisy, (1.12) E[ĝ_N] = ∇J, Var[ĝ_N] = Var[ĝ_1]/N: G_t says nothing about what is usual in s_t. (7.3) N
 divides the variance by exactly N; the baseline and bootstrapping of the next chapters lower it as a rule. Not where
 episodes are long: nothing is learned before one is over, and it is thrown away after one step. Its loss rises with the
-returns, which are the weights of its sum.
+returns, which are the weights of its sum. Source: Williams 1992, Machine Learning 8, 229-256.
 """
 
 from collections.abc import Iterator
@@ -34,8 +34,7 @@ from ..training import Progress, generator, training
 def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Scalar:
     """(1.11)  L(θ) = -(1/N) Σ_n Σ_t log π_θ(a_t|s_t) Ψ_t: the mean over episodes of the sum over their steps.
 
-    A surrogate: its value means nothing, and it rises and falls as it likes while the policy learns. Only its
-    gradient does, at the θ that collected the data.
+    A surrogate: its value means nothing. Only its gradient does, at the θ that collected the data.
 
     states (B, observation), actions (B,), weights Ψ (B,): the steps of all episodes, in any order.
     """
@@ -73,9 +72,9 @@ def train(
 
     A time limit counts as the end of an episode: J sums the rewards up to it.
     """
-    N = n_episodes or int(getattr(env, "num_envs", 1))
     collector = Collector(env, policy, generator(seed, rng))
-    optimizer = Adam(policy.theta, learning_rate)
+    N = n_episodes or collector.n_envs
+    actor = Adam(policy.theta, learning_rate)
 
     while collector.steps < total_steps:
         batch = collector.collect_episodes(N)
@@ -88,5 +87,5 @@ def train(
         else:
             weights = G
         states, actions, weights = batch.rows(weights)
-        gradient_norm = optimizer.step(gradient(policy, states, actions, weights, episodes=N))
+        gradient_norm = actor.step(gradient(policy, states, actions, weights, episodes=N))
         yield collector.progress(gradient_norm=gradient_norm)

@@ -121,7 +121,7 @@ class Case:
         calls = []
 
         class Enumeration:
-            steps, episodes, face = 0, 0, SimpleNamespace(n=self.K)
+            steps, episodes, n_envs = 0, 0, self.K
             collect = collect_episodes = staticmethod(lambda _: self.batch)
             progress = staticmethod(lambda **_: SimpleNamespace(steps=0))
 

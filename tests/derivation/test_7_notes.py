@@ -165,9 +165,9 @@ def test_eq_7_3_the_study_measures_the_variance(case):
 def test_eq_7_3_each_lowers_the_variance():
     """On the corridor with π = (½, ½) and the true V: N divides it by N, and reward-to-go, baseline and bootstrapping
     each lower it; all of them are unbiased."""
-    one, many, bias = variance.on_the_corridor(0.5)
+    one, many, bias, cosine = variance.on_the_corridor(0.5)
     agree(many, one / variance.N)
-    assert (bias < 1e-12).all()
+    assert (bias < 1e-12).all() and (cosine > 1 - 1e-12).all()
     assert (np.diff(one) < 0).all()
     for name, factor in zip(variance.METHODS[1:], one[1:] / one[:-1], strict=True):
         MEASURED[f"(7.3) variance on the corridor over the row before, {name}"] = f"{factor:.3f}"
@@ -175,9 +175,9 @@ def test_eq_7_3_each_lowers_the_variance():
 
 def test_eq_7_3_is_no_theorem():
     """With π(right) = 0.9 on the same corridor V^π raises the variance, and δ_t has more than λ = ½."""
-    one, many, bias = variance.on_the_corridor(0.9)
+    one, many, bias, cosine = variance.on_the_corridor(0.9)
     agree(many, one / variance.N)
-    assert (bias < 1e-12).all()
+    assert (bias < 1e-12).all() and (cosine > 1 - 1e-12).all()
     assert one[2] > 4 * one[1] and one[-1] > one[-2]
 
 
