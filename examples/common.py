@@ -51,7 +51,7 @@ def main(train: Train, settings: Settings, description: str | None, argv: Sequen
         widths of the networks' hidden layers and `n_envs` is the size of the vector environment (without it, a single
         one); all the rest, `total_steps` among them, are arguments of `train`.
     """
-    parser = command_line(settings, description)
+    parser = command_line(train, settings, description)
     args = parser.parse_intermixed_args(argv)
     try:
         try:
@@ -74,7 +74,14 @@ class Parser(argparse.ArgumentParser):
         sys.exit(WRONG_USE)
 
 
-def command_line(settings: Settings, description: str | None) -> Parser:
+def settings_of(train: Train) -> list[str]:
+    """The names of all that may be set on the command line."""
+    parameters = inspect.signature(train).parameters
+    names = {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY} - {"seed", "rng"}
+    return sorted(names | ({"hidden"} if "make_env" in parameters else {"hidden", "n_envs"}))
+
+
+def command_line(train: Train, settings: Settings, description: str | None) -> Parser:
     """The options that every chapter's script has."""
     width = max(map(len, settings)) + 2
     entries = [
@@ -83,7 +90,8 @@ def command_line(settings: Settings, description: str | None) -> Parser:
     ]
     parser = Parser(
         description=description,
-        epilog="settings (an environment's own go over the default ones):\n" + "\n".join(entries) + "\n\n"
+        epilog="settings (an environment's own go over the default ones):\n" + "\n".join(entries) + "\n"
+        f"all there are: {', '.join(settings_of(train))}\n\n"
         "The last line tells the mean return ± the standard deviation over the episodes, in fresh environments.\n"
         "Ctrl-C keeps what was learned: it still saves, draws and evaluates. A second one quits at once.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -166,10 +174,8 @@ class Job:
             arguments["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
 
         parameters = inspect.signature(train).parameters
-        known = {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY} - {"seed", "rng"}
-        known |= {"hidden"} if "make_env" in parameters else {"hidden", "n_envs"}
-        if unknown := {name for name, _ in args.settings} - known:
-            raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        if unknown := {name for name, _ in args.settings}.difference(settings_of(train)):
+            raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(settings_of(train))}")
         if not isinstance(hidden, tuple):
             raise ValueError(f"hidden must be the widths of the hidden layers, such as (64,), not {hidden!r}")
 

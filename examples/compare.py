@@ -51,7 +51,7 @@ def prepare(variant, seed, options):
     table = importlib.import_module(chapter).SETTINGS
     train = importlib.import_module(f"scratchpg.algorithms.{chapter}").train
     words = [*settings, *options, "--seed", str(seed)]
-    return common.Job(train, table, common.command_line(table, None).parse_args(words))
+    return common.Job(train, table, common.command_line(train, table, None).parse_args(words))
 
 
 def learn(variant, seed, options, every):
