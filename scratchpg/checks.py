@@ -84,7 +84,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     signature = inspect.signature(function)
     annotations = {name: x.annotation for name, x in signature.parameters.items()}
     positional = [name for name, x in signature.parameters.items() if x.kind is not x.KEYWORD_ONLY]
-    rows = [name for name in positional if "states" in positional and annotations[name] == Array]
+    rows = [i for i, name in enumerate(positional) if "states" in positional and annotations[name] == Array]
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
@@ -96,11 +96,10 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
             args, kwargs = bound.args, bound.kwargs
         for name, value in kwargs.items():
             _check_setting(name, value, annotations[name])
+        arguments = list(args)
         if rows:
-            arguments = dict(zip(positional, args, strict=True))
-            _check_rows(arguments, rows)
-            args = tuple(arguments.values())
-        return function(*args, **kwargs)
+            _check_rows(positional, arguments, rows)
+        return function(*arguments, **kwargs)
 
     return call
 
@@ -115,16 +114,16 @@ def _check_setting(name: str, value: Any, annotation: Any) -> None:
         check_hyperparameters(**{name: x})
 
 
-def _check_rows(arguments: dict[str, Any], names: Sequence[str]) -> None:
-    """Make arrays of the arguments of these names, and check them."""
-    for name in names:
-        x = arguments[name] = np.asarray(arguments[name])
-        shape = arguments["states"].shape
-        if name == "states" and (len(shape) != 2 or not shape[0]):
-            raise ValueError(f"states must have shape (B, observation) with at least one row, not {shape}")
-        if name != "states" and x.shape != shape[:1]:
-            raise ValueError(f"{name} must have shape ({shape[0]},), one per row of states {shape}, not {x.shape}")
-        check_finite(name, x)
+def _check_rows(names: Sequence[str], arguments: list[Any], places: Sequence[int]) -> None:
+    """Make arrays of the arguments in these places, of which `states` is the first, and check them."""
+    shape = np.shape(arguments[places[0]])
+    if len(shape) != 2 or not shape[0]:
+        raise ValueError(f"states must have shape (B, observation) with at least one row, not {shape}")
+    for i in places:
+        x = arguments[i] = np.asarray(arguments[i])
+        if x.shape != shape[:1] and i != places[0]:
+            raise ValueError(f"{names[i]} must have shape ({shape[0]},), one per row of states {shape}, not {x.shape}")
+        check_finite(names[i], x)
 
 
 def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:

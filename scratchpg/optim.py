@@ -105,9 +105,10 @@ class Adam(SGD):
         d *= 1 - beta2
         v *= beta2
         v += d
-        np.divide(v, 1 - beta2**self.t, out=d)  # v̂
-        np.sqrt(d, out=d)
-        d += self.eps
+        # m̂ / (√v̂ + ε), with both corrections gathered in two numbers
+        root = math.sqrt(1 - beta2**self.t)
+        np.sqrt(v, out=d)
+        d += self.eps * root
         np.divide(m, d, out=d)
-        d /= 1 - beta1**self.t  # m̂ = m / (1-β₁ᵗ)
+        d *= root / (1 - beta1**self.t)
         return d

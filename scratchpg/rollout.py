@@ -131,7 +131,8 @@ class Collector:
         pi = self.policy(batch.states[t])
         batch.actions[t] = actions = pi.mode() if self.greedy else pi.sample(self.rng)
         batch.states[t + 1], batch.rewards[t], batch.terminated[t], batch.truncated[t], last = self.face.step(actions)
-        batch.last_states += [(t, n, state) for n, state in last]
+        for n, state in last:
+            batch.last_states.append((t, n, state))
 
     def _account(self, batch: Batch) -> None:
         """Mask what is no experience, check the rest, and count it."""

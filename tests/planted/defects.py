@@ -327,10 +327,7 @@ DEFECTS = (
         "the first steps of Adam are three times too long",
         "the averages begin at 0 and are not corrected for it",
         "scratchpg/optim.py",
-        {
-            "np.divide(v, 1 - beta2**self.t, out=d)  # v̂": "np.copyto(d, v)",
-            "        d /= 1 - beta1**self.t  # m̂ = m / (1-β₁ᵗ)\n": "",
-        },
+        {"root = math.sqrt(1 - beta2**self.t)": "root = 1.0", "        d *= root / (1 - beta1**self.t)\n": ""},
         tests=OPTIM,
     ),
     Defect(
