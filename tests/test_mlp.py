@@ -130,6 +130,7 @@ def test_initialisation():
     # the standard deviation of n normal numbers is known to about 1/√(2n): 1 % of 5000, 1.6 % of 2000
     assert W1.std() == pytest.approx(1 / np.sqrt(100), rel=0.04)
     assert W2.std() == pytest.approx(0.01 / np.sqrt(50), rel=0.06)
+    assert MLP((100, 50, 40), rng=0).layers[1][0].std() == pytest.approx(1 / np.sqrt(50), rel=0.06)
     assert same_bits(net.theta, MLP((100, 50, 40), rng=np.random.default_rng(0), output_scale=0.01).theta)
     assert not np.array_equal(net.theta, MLP((100, 50, 40), rng=1, output_scale=0.01).theta)
 

@@ -1,6 +1,12 @@
 """The mutants that no test can kill, or need kill, and why: {module: {(function, mutated statement): reason}}."""
 
 SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
+    "mlp": {
+        (
+            "MLP.backward",
+            "for h, (W, _) in zip(cache[::-1], self.layers[::-1], strict=False):",
+        ): "equivalent: the shapes that the cache has just been held against are one per layer",
+    },
     "value": {
         (
             "Value.__call__",
@@ -8,6 +14,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equivalent: to NumPy any negative number is the unknown size",
     },
     "returns": {
+        ("discounted", "return _accumulate(r / 1.0, gamma * ~ended.astype(bool))"): "equivalent: a copy, as floats",
         ("_alike", "for name, x in zip(arrays, xs, strict=False):"): "equivalent: xs was made of arrays, one of each",
     },
     "mdp": {
