@@ -32,7 +32,7 @@ def update(policy, actions, advantages, chapter, learning_rate, steps):
     states = np.eye(4)[[0] * len(actions)]
     old, clip = ([policy(states).log_prob(actions)], {"clip_range": EPSILON}) if chapter is ppo else ([], {})
     for _ in range(steps):
-        policy.theta[:] -= learning_rate * chapter.gradient(policy, states, actions, *old, advantages, **clip)
+        policy.theta -= learning_rate * chapter.gradient(policy, states, actions, *old, advantages, **clip)
     return policy(states).probabilities[0, RIGHT]
 
 

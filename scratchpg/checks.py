@@ -136,9 +136,9 @@ def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:
 
 def check_finite(name: str, x: Array) -> None:
     """Raise NonFiniteError if x holds a NaN or an infinity."""
-    if (
-        x.dtype.kind in "fc" and not math.isfinite(abs(np.vdot(x, x))) and not np.isfinite(x).all()
-    ):  # a product is quick, but it may overflow
+    if x.dtype.kind not in "fc" or math.isfinite(abs(np.vdot(x, x))):  # a product is quick, but it may overflow
+        return
+    if not np.isfinite(x).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise NonFiniteError(f"{name} must be finite, but {name}{list(where)} is {x[where]}")
 

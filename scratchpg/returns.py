@@ -27,7 +27,7 @@ def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Arra
     check_hyperparameters(gamma=gamma)
     r, ended = _alike(rewards=rewards, ended=np.zeros(np.shape(rewards)) if ended is None else ended)
     check_finite("rewards", r)
-    return _accumulate(r * 1.0, gamma * ~ended.astype(bool))
+    return _accumulate(r * 1.0, gamma * ~ended.astype(bool))  # a new array, of floats: integers would truncate G
 
 
 def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: float) -> Array:

@@ -37,14 +37,17 @@ class Value(Approximator):
 
     @checked
     def mse(self, states: Array, targets: Array) -> Any:
-        """(2.3)  L_V(φ) = mean_t (G_t - V_φ(s_t))²; targets (B,) stand for G_t and are constants."""
+        """(2.3)  L_V(φ) = mean_t (G_t - V_φ(s_t))²; targets (B,) stand for G_t and are constants.
+
+        states (B, observation). ValueError for rows that do not fit, or are not finite.
+        """
         return np.mean((targets - self(states)) ** 2)
 
     @checked
     def mse_gradient(self, states: Array, targets: Array) -> Array:
         """(2.3)  ∇_φ L_V = -2 mean_t (G_t - V_φ(s_t)) ∇V_φ(s_t), flat (P,).
 
-        Texts that define L_V as half of this have half this gradient.
+        Arguments as in `mse`. Texts that define L_V as half of that have half this gradient.
 
         >>> Value((1,), theta=np.zeros(2)).mse_gradient(np.ones((1, 1)), np.array([3.0]))  # -2 (3 - 0), for W and b
         array([-6., -6.])

@@ -232,6 +232,30 @@ def test_wrong_use_is_answered_in_one_line_before_any_training(args, message, ru
     assert sorted(tmp_path.iterdir()) == files
 
 
+@pytest.mark.parametrize(
+    ("script", "args", "message"),
+    [
+        ("throughput", "--seconds 0", "--seconds must be a number > 0, not 0"),
+        ("throughput", "--seconds nan", "--seconds must be a number > 0, not nan"),
+        ("throughput", "--peers", "--peers needs stable_baselines3 and torch: pip install stable-baselines3"),
+        ("async_speedup", "--delay nan", "--delay a number of milliseconds"),
+        ("async_speedup", "--workers 0", "--workers and --seeds must be at least 1"),
+    ],
+)
+def test_benchmarks_refuse_wrong_use(script, args, message, run, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, out, err = run(script, *args.split())
+    assert (status, out) == (2, "") and re.fullmatch(r"error: .*\n", err) and message in err
+
+
+def test_table(common, capsys):
+    """Text keeps its letters, whatever they are; a number that is none is a dash; nothing is cut."""
+    common.table("title", {"name": "", "x": ".1f"}, [("banana", float("nan")), ("b", -12.34)])
+    assert capsys.readouterr().out == "\ntitle\nname        x\nbanana      -\nb       -12.3\n"
+    with pytest.raises(ValueError, match="zip"):
+        common.table("title", {"name": "", "x": ".1f"}, [("a", 1.0, 2.0)])
+
+
 def start(*args, script="reinforce", **kwargs):
     """Start a script as a process of its own, on the package that these tests run on."""
     return subprocess.Popen(

@@ -262,6 +262,11 @@ def test_normalized_where_there_is_no_deviation():
     np.testing.assert_array_equal(returns.normalized(np.array([7.0])), 7)
 
 
+def test_lists_are_taken_like_arrays():
+    assert returns.normalized([1.0, 3.0]) == pytest.approx([-1, 1])
+    assert returns.explained_variance([1.0, 2.0], [1.0, 2.0]) == 1
+
+
 def test_explained_variance_by_hand():
     targets = np.array([1.0, 2.0, 3.0, 6.0])
     assert returns.explained_variance(targets, targets - 5) == 1  # right but for a constant
