@@ -10,7 +10,7 @@ every layer at once, a finite difference is one loop and a checkpoint one array.
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -38,25 +38,17 @@ class MLP:
         theta: Array | None = None, dtype: Any = np.float32, output_scale: float = 1.0,
     ) -> None:  # fmt: skip
         self.sizes = sizes_of(sizes)
-        n_parameters = sum((n + 1) * m for n, m in pairwise(self.sizes))
+        ends = [*accumulate((n + 1) * m for n, m in pairwise(self.sizes))]  # of each layer's part of θ
         if np.dtype(dtype).kind not in "fc":
             raise TypeError(f"dtype must be a floating-point type, not {dtype!r}")
-        self.theta = np.zeros(n_parameters, dtype) if theta is None else theta
-        if (
-            not isinstance(self.theta, np.ndarray)
-            or self.theta.shape != (n_parameters,)
-            or self.theta.dtype.kind not in "fc"
-        ):
-            raise ValueError(
-                f"theta must be a flat floating-point array of shape ({n_parameters},) for sizes {self.sizes},"
-                f" not {describe(theta)}"
-            )
-        self.layers: list[tuple[Array, Array]] = []  # W_l (n, m) and b_l (m,), views into θ
-        end = 0
-        for n, m in pairwise(self.sizes):
-            start, end = end, end + (n + 1) * m
-            W_b = self.theta[start:end].reshape(n + 1, m)
-            self.layers.append((W_b[:n], W_b[n]))
+        shape = (ends[-1],)
+        self.theta = np.zeros(shape, dtype) if theta is None else theta
+        if not isinstance(self.theta, np.ndarray) or self.theta.shape != shape or self.theta.dtype.kind not in "fc":
+            expected = f"a flat floating-point array of shape {shape} for sizes {self.sizes}"
+            raise ValueError(f"theta must be {expected}, not {describe(theta)}")
+        parts = np.split(self.theta, ends[:-1])
+        tables = [part.reshape(-1, m) for part, m in zip(parts, self.sizes[1:], strict=True)]
+        self.layers = [(W_b[:-1], W_b[-1]) for W_b in tables]  # W_l (n, m) and b_l (m,), views into θ
         if theta is None:
             rng = np.random.default_rng(rng)
             for W, _ in self.layers:
