@@ -20,6 +20,7 @@ Array = NDArray[Any]
 Scalar = Any  # a NumPy number of whatever dtype the maths is done in
 Schedule = float | tuple[float, float]  # a number, or (first, last): linear from one to the other over the run
 Rng = np.random.Generator | int | None  # what np.random.default_rng takes
+Sizes = Sequence[int]  # the widths of layers
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -126,7 +127,7 @@ def _check_rows(names: Sequence[str], arguments: list[Any], places: Sequence[int
         check_finite(names[i], x)
 
 
-def sizes_of(sizes: Sequence[int]) -> tuple[int, ...]:
+def sizes_of(sizes: Sizes) -> tuple[int, ...]:
     """The widths of a network, as a tuple of at least two positive integers."""
     widths = tuple(sizes) if np.iterable(sizes) else ()
     if len(widths) < 2 or not all(isinstance(n, Integral) and n >= 1 and n is not True for n in widths):

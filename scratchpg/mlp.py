@@ -8,14 +8,13 @@
 every layer at once, a finite difference is one loop and a checkpoint one array.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
-from .checks import Array, Rng, describe, sizes_of
+from .checks import Array, Rng, Sizes, describe, sizes_of
 
 Cache = list[Array]  # the input of each layer: h_0 … h_{L-1}
 
@@ -34,7 +33,7 @@ class MLP:
     """
 
     def __init__(
-        self, sizes: Sequence[int], rng: Rng = None, *,
+        self, sizes: Sizes, rng: Rng = None, *,
         theta: Array | None = None, dtype: Any = np.float32, output_scale: float = 1.0,
     ) -> None:  # fmt: skip
         self.sizes = sizes_of(sizes)

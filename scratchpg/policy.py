@@ -1,14 +1,13 @@
 """The policy π_θ(a|s): a network that turns states into logits, with a softmax on top."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from . import spaces
-from .checks import Array, Rng
+from .checks import Array, Rng, Sizes
 from .mlp import MLP, Approximator
 from .softmax import Softmax
+from .spaces import AnyEnv, n_actions, observation_size
 
 
 class SoftmaxPolicy(Approximator):
@@ -22,17 +21,13 @@ class SoftmaxPolicy(Approximator):
     array([[0.5, 0.5]], dtype=float32)
     """
 
-    def __init__(
-        self, sizes: Sequence[int], rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32
-    ) -> None:
+    def __init__(self, sizes: Sizes, rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32) -> None:
         self.net = MLP(sizes, rng, theta=theta, dtype=dtype, output_scale=0.01)
 
     @classmethod
-    def for_env(
-        cls, env: spaces.AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, *, dtype: Any = np.float32
-    ) -> "SoftmaxPolicy":
+    def for_env(cls, env: AnyEnv, hidden: Sizes = (64, 64), rng: Rng = None, *, dtype: Any = np.float32) -> Self:
         """A policy that fits the environment's (flattened) observations and its Discrete actions, else ValueError."""
-        return cls((spaces.observation_size(env), *hidden, spaces.n_actions(env)), rng, dtype=dtype)
+        return cls((observation_size(env), *hidden, n_actions(env)), rng, dtype=dtype)
 
     def __call__(self, states: Array) -> Softmax:
         """π_θ(·|s) for each row of states (B, observation)."""

@@ -1,13 +1,12 @@
 """The value V_φ(s): a network of its own, with one output, and the gradient of its squared error."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from . import spaces
-from .checks import Array, Rng, checked
+from .checks import Array, Rng, Sizes, checked
 from .mlp import MLP, Approximator
+from .spaces import AnyEnv, observation_size
 
 
 class Value(Approximator):
@@ -18,17 +17,13 @@ class Value(Approximator):
     array([0., 0., 0.], dtype=float32)
     """
 
-    def __init__(
-        self, sizes: Sequence[int], rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32
-    ) -> None:
+    def __init__(self, sizes: Sizes, rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32) -> None:
         self.net = MLP((*sizes, 1), rng, theta=theta, dtype=dtype)
 
     @classmethod
-    def for_env(
-        cls, env: spaces.AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, *, dtype: Any = np.float32
-    ) -> "Value":
+    def for_env(cls, env: AnyEnv, hidden: Sizes = (64, 64), rng: Rng = None, *, dtype: Any = np.float32) -> Self:
         """A value that fits the environment's (flattened) observations."""
-        return cls((spaces.observation_size(env), *hidden), rng, dtype=dtype)
+        return cls((observation_size(env), *hidden), rng, dtype=dtype)
 
     def __call__(self, states: Array) -> Array:
         """V_φ(s) of every state: (B,) for (B, observation), (T, N) for (T, N, observation)."""
