@@ -102,14 +102,10 @@ class MLP:
 
 
 class Approximator:
-    """What a policy and a value have in common: a network, whose parameters are theirs."""
+    """What a policy and a value share: a network. Its θ (P,) is theirs; write into it, it can't be replaced."""
 
     net: MLP
-    theta = property(
-        lambda self: self.net.theta,
-        lambda self, value: setattr(self.net, "theta", value),
-        doc="θ (P,), the parameters; write into it, it can't be replaced.",
-    )
+    theta = property(lambda self: self.net.theta, lambda self, theta: setattr(self.net, "theta", theta))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(sizes={self.net.sizes}, dtype={self.theta.dtype})"
