@@ -1,8 +1,4 @@
-"""The checks at the door: bad input is refused with its name, what came and what was expected.
-
-A chapter's `train` is decorated with `training`, which holds every hyperparameter against the one table below, so the
-chapters themselves need not speak of it.
-"""
+"""The checks at the door: bad input is refused with its name, what came and what was expected."""
 
 import functools
 import inspect

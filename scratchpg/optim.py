@@ -1,8 +1,4 @@
-"""Gradient descent on one flat vector, in place: θ ← θ - η · precondition(g).
-
-Every `step` first clips g by its global norm (over all the parameters of the network) and refuses one that is not
-finite, so θ keeps its last finite value when a run diverges.
-"""
+"""Gradient descent on one flat vector, in place: θ ← θ - η · precondition(g), of a g clipped by its global norm."""
 
 import math
 
@@ -34,7 +30,7 @@ class SGD:
     def step(self, gradient: Array) -> float:
         """Descend along a gradient (P,), which is left as it is; returns its norm before clipping.
 
-        NonFiniteError if that norm or the step is not finite, ValueError for another shape; θ is then as it was.
+        NonFiniteError if that norm or the step is not finite, ValueError for another shape; θ then keeps its value.
         """
         if np.shape(gradient) != self.theta.shape:
             raise ValueError(f"the gradient must have the shape {self.theta.shape} of theta, not {describe(gradient)}")

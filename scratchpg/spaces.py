@@ -81,10 +81,7 @@ def check_fit(env: AnyEnv, **networks: Any) -> None:
 
 
 class Face:
-    """The common face of a single environment and a vector of n (see above).
-
-    A single one is reset by the step after the end of an episode. `same_step`: there are no reset rows.
-    """
+    """The common face of a single environment and a vector of n (see above). `same_step`: there are no reset rows."""
 
     def __init__(self, env: AnyEnv) -> None:
         self.env: Any = env

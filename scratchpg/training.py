@@ -51,8 +51,7 @@ def linear(schedule: Schedule, done: float) -> float:
 
 def training(train: Callable[P, Iterator[Progress]]) -> Callable[P, Generator[Progress, None, None]]:
     """Decorates a chapter's `train`: bad arguments are refused at the call, not at the first update, and a run that
-    diverges ends in a FloatingPointError that says at which step.
-    """
+    diverges ends in a FloatingPointError that says at which step."""
 
     @functools.wraps(train)
     def begin(*args: P.args, **kwargs: P.kwargs) -> Generator[Progress, None, None]:
