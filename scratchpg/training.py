@@ -2,17 +2,15 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from types import SimpleNamespace
-from typing import Any, ParamSpec
+from typing import Any
 
 import numpy as np
 
 from .arithmetic import plain_arithmetic
-from .checks import Rng, Schedule, checked
+from .checks import P, Rng, Schedule, checked
 from .spaces import build, check_fit
-
-P = ParamSpec("P")
 
 
 class Progress(SimpleNamespace):
@@ -32,6 +30,9 @@ class Progress(SimpleNamespace):
         return "  ".join(f"{name} {x:8.4g}" if isinstance(x, float) else f"{name} {x:8d}" for name, x in items)
 
 
+Updates = Generator[Progress, None, None]  # what a chapter's `train` returns: a run, update by update
+
+
 def generator(seed: int | None, rng: Rng) -> np.random.Generator:
     """The one source of randomness of a run: `rng`, or a new generator from `seed`."""
     if seed is not None and rng is not None:
@@ -49,12 +50,12 @@ def linear(schedule: Schedule, done: float) -> float:
     return first + (last - first) * done
 
 
-def training(train: Callable[P, Iterator[Progress]]) -> Callable[P, Generator[Progress, None, None]]:
+def training(train: Callable[P, Updates]) -> Callable[P, Updates]:
     """Decorates a chapter's `train`: bad arguments are refused at the call, not at the first update, and a run that
     diverges ends in a FloatingPointError that says at which step."""
 
     @functools.wraps(train)
-    def begin(*args: P.args, **kwargs: P.kwargs) -> Generator[Progress, None, None]:
+    def begin(*args: P.args, **kwargs: P.kwargs) -> Updates:
         given: dict[str, Any] = dict(zip(inspect.signature(train).parameters, args, strict=False)) | kwargs
         env = build(given["make_env"]) if "make_env" in given else given["env"]
         check_fit(env, **{name: given[name] for name in ("policy", "value") if name in given})
@@ -63,7 +64,7 @@ def training(train: Callable[P, Iterator[Progress]]) -> Callable[P, Generator[Pr
         generator(given.get("seed"), given.get("rng"))
         return updates(train(*args, **kwargs))
 
-    def updates(loop: Iterator[Progress]) -> Generator[Progress, None, None]:
+    def updates(loop: Updates) -> Updates:
         steps = 0
         while True:
             try:

@@ -15,15 +15,13 @@ experience than PPO; one slow environment holds up all the others, which A3C men
 the policy gets better or worse. Source: Mnih et al. 2016, arXiv:1602.01783, whose A3C it is without the asynchrony.
 """
 
-from collections.abc import Iterator
-
 from ..checks import Array, Rng, Scalar, checked
 from ..optim import RMSProp
 from ..policy import SoftmaxPolicy
 from ..returns import gae, normalized
 from ..rollout import Collector
 from ..spaces import AnyEnv
-from ..training import Progress, generator, training
+from ..training import Updates, generator, training
 from ..value import Value
 
 
@@ -56,7 +54,7 @@ def train(
     ent_coef: float = 0.0, normalize_advantage: bool = False,
     learning_rate: float = 2e-3, value_learning_rate: float | None = None, max_grad_norm: float = 0.5,
     seed: int | None = None, rng: Rng = None,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Updates:  # fmt: skip
     """Train policy and value in place; yields Progress after every update.
 
     n_steps: rows of each environment per update; 1 is one-step, None is one whole episode of each environment.

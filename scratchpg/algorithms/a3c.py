@@ -31,7 +31,7 @@ from ..processes import Shared, crew
 from ..returns import gae
 from ..rollout import Collector
 from ..spaces import AnyEnv, build
-from ..training import Progress, generator, training
+from ..training import Progress, Updates, generator, training
 from ..value import Value
 from .a2c import gradient, loss
 
@@ -45,7 +45,7 @@ def train(
     gamma: float = 0.99, gae_lambda: float = 1.0, ent_coef: float = 0.0,
     learning_rate: float = 2e-3, max_grad_norm: float = 0.5, start_method: str | None = None,
     seed: int | None = None, rng: Rng = None,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Updates:  # fmt: skip
     """Train policy and value in place with `workers` processes; yields Progress some twenty times a second.
 
     make_env: an environment id, or a function that makes one; "spawn" and "forkserver" need it at the top of a module.

@@ -20,7 +20,6 @@ V is wrong; with one update per step it takes few steps and many seconds. "mc" i
 """
 
 import math
-from collections.abc import Iterator
 
 from ..checks import Array, Rng, Scalar, checked
 from ..optim import Adam
@@ -28,7 +27,7 @@ from ..policy import SoftmaxPolicy
 from ..returns import discounted, td_targets
 from ..rollout import Collector
 from ..spaces import AnyEnv
-from ..training import Progress, generator, training
+from ..training import Updates, generator, training
 from ..value import Value
 
 
@@ -52,7 +51,7 @@ def train(
     method: str = "td", total_steps: int = 200_000, gamma: float = 0.99,
     learning_rate: float | None = None, value_learning_rate: float | None = None, max_grad_norm: float = math.inf,
     seed: int | None = None, rng: Rng = None,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Updates:  # fmt: skip
     """Train policy and value in place; yields Progress after every update.
 
     method: "td" updates after each step (3.6), "mc" after each episode (3.5); of every environment, if there are many.

@@ -14,15 +14,13 @@ Use it wherever you would use REINFORCE: the same expectation, as a rule with le
 an episode. Its loss rises like REINFORCE's as long as V lags behind the returns. Source: Williams 1992, as there.
 """
 
-from collections.abc import Iterator
-
 from ..checks import Rng
 from ..optim import Adam
 from ..policy import SoftmaxPolicy
 from ..returns import discounted
 from ..rollout import Collector
 from ..spaces import AnyEnv
-from ..training import Progress, generator, training
+from ..training import Updates, generator, training
 from ..value import Value
 from .reinforce import gradient, loss
 
@@ -36,7 +34,7 @@ def train(
     keep_gamma_t: bool = True, pretrain: int = 0,
     learning_rate: float = 1e-2, value_learning_rate: float = 3e-2,
     seed: int | None = None, rng: Rng = None,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Updates:  # fmt: skip
     """Train policy and value in place; yields Progress after every update. As in REINFORCE, and:
 
     pretrain: for so many episodes only V is fitted, on the first policy; from then on only the policy learns.

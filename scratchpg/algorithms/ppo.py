@@ -16,8 +16,6 @@ advantages are normalised, and ends it a little below. Source: Schulman et al. 2
 which maximise what is minimised here.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ..checks import Array, Rng, Scalar, Schedule, checked
@@ -26,7 +24,7 @@ from ..policy import SoftmaxPolicy
 from ..returns import explained_variance, gae, normalized
 from ..rollout import Collector
 from ..spaces import AnyEnv
-from ..training import Progress, generator, linear, training
+from ..training import Updates, generator, linear, training
 from ..value import Value
 
 
@@ -69,7 +67,7 @@ def train(
     gamma: float = 0.98, gae_lambda: float = 0.95, clip_range: Schedule = (0.2, 0.0), ent_coef: float = 0.0,
     normalize_advantage: bool = True, learning_rate: Schedule = (3e-3, 0.0), max_grad_norm: float = 0.5,
     target_kl: float | None = None, seed: int | None = None, rng: Rng = None,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Updates:  # fmt: skip
     """Train policy and value in place; yields Progress after every batch.
 
     n_steps, batch_size, n_epochs: rows of each environment per batch, rows per minibatch, passes over the batch.

@@ -17,8 +17,6 @@ episodes are long: nothing is learned before one is over, and it is thrown away 
 returns, which are the weights of its sum. Source: Williams 1992, Machine Learning 8, 229-256.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ..checks import Array, Rng, Scalar, checked
@@ -27,7 +25,7 @@ from ..policy import SoftmaxPolicy
 from ..returns import discounted
 from ..rollout import Collector
 from ..spaces import AnyEnv
-from ..training import Progress, generator, training
+from ..training import Updates, generator, training
 
 
 @checked
@@ -63,7 +61,7 @@ def train(
     reward_to_go: bool = True, keep_gamma_t: bool = True,
     learning_rate: float = 1e-2,
     seed: int | None = None, rng: Rng = None,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Updates:  # fmt: skip
     """Train the policy in place; yields Progress after every update.
 
     n_episodes: N of (1.11); None is one episode of each environment, N = 1 for a single one.
