@@ -10,8 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete, Space
-from gymnasium.spaces.utils import flatdim, flatten
+from gymnasium.spaces import Box, Discrete, Space, flatdim, flatten
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import iterate
 
@@ -70,13 +69,11 @@ def check_fit(env: AnyEnv, **networks: Any) -> None:
     for name, network in networks.items():
         if not hasattr(network, "net"):
             raise TypeError(f"the {name} must be a network such as SoftmaxPolicy or Value, not {network!r}")
-        expected = (observation_size(env), n_actions(env) if name == "policy" else 1)
-        sizes = network.net.sizes
-        if (sizes[0], sizes[-1]) != expected:
-            raise ValueError(
-                f"the {name} has {sizes[0]} inputs and {sizes[-1]} outputs (sizes {sizes}),"
-                f" but the environment needs {expected[0]} and {expected[1]}"
-            )
+        sizes, inputs = network.net.sizes, observation_size(env)
+        outputs = n_actions(env) if name == "policy" else 1
+        if (sizes[0], sizes[-1]) != (inputs, outputs):
+            has = f"{sizes[0]} inputs and {sizes[-1]} outputs (sizes {sizes})"
+            raise ValueError(f"the {name} has {has}, but the environment needs {inputs} and {outputs}")
     Face(env)  # refuses an autoreset mode that it can't make sense of
 
 
