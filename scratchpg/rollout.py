@@ -119,12 +119,11 @@ class Collector:
 
     def _room_for(self, n_steps: int) -> Batch:
         T, N = n_steps, self.n_envs
-        terminated, truncated = np.zeros((2, T, N), bool)
         states = np.empty((T + 1, N, self.face.size), self.policy.theta.dtype)
         states[0] = self.state
-        return Batch(
-            states, np.empty((T, N), np.int64), np.empty((T, N)), terminated, truncated, np.ones((T, N), bool), []
-        )
+        actions, rewards, valid = np.empty((T, N), np.int64), np.empty((T, N)), np.ones((T, N), bool)
+        terminated, truncated = np.zeros((2, T, N), bool)
+        return Batch(states, actions, rewards, terminated, truncated, valid, [])
 
     def _step(self, batch: Batch, t: int) -> None:
         """Act in states[t] and write row t."""
