@@ -52,10 +52,8 @@ def crew(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds:
             try:
                 process.start()
             except (pickle.PicklingError, AttributeError, TypeError) as error:
-                raise TypeError(
-                    f'under start_method="{context.get_start_method()}" a worker gets its arguments by pickle, which'
-                    f" can't send this one ({error}): make_env must be an id or a function at the top of a module"
-                ) from None
+                how = f'start_method="{context.get_start_method()}" sends a worker its arguments by pickle ({error})'
+                raise TypeError(f"{how}: make_env must be an id or a function at the top of a module") from None
             sender.close()  # now the worker alone has it: when it ends, however that is, so does the pipe
             workers[pipe] = process
         while workers:
