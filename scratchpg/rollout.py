@@ -95,8 +95,7 @@ class Collector:
 
         Where `episodes` is no multiple of the number of environments, the first ones run one more.
         """
-        quota = np.full(self.n_envs, episodes // self.n_envs)
-        quota[: episodes % self.n_envs] += 1
+        quota = np.bincount(np.arange(episodes) % self.n_envs, minlength=self.n_envs)  # dealt out one by one
         self._start()
         batch, t, done = self._room_for(64), 0, np.zeros(self.n_envs, int)
         while (done < quota).any():
