@@ -79,7 +79,7 @@ def train(
 
 
 def worker(
-    shared: Any, index: int, env: AnyEnv, policy: SoftmaxPolicy, value: Value, rng: np.random.Generator, *settings: Any
+    shared: Any, index: int, env: AnyEnv, policy: SoftmaxPolicy, value: Value, rng: Rng, *settings: Any
 ) -> Iterator[None]:
     """(5.1), the life of one worker, whose own `policy` and `value` are θ' and φ'.
 
@@ -107,9 +107,7 @@ def worker(
         shared.slots[index] = collector.steps, collector.episodes, sum(returns), len(returns)
 
 
-def _work(
-    shared: Any, index: int, make_env: Any, sizes: Any, rng: np.random.Generator, settings: Any
-) -> Iterator[None]:
+def _work(shared: Any, index: int, make_env: Any, sizes: Any, rng: Rng, settings: Any) -> Iterator[None]:
     """What a worker process runs: `worker`, with an environment and networks of its own."""
     policy, value = SoftmaxPolicy(sizes[0], theta=shared.theta.copy()), Value(sizes[1], theta=shared.phi.copy())
     with closing(build(make_env)) as env, plain_arithmetic():
