@@ -61,8 +61,7 @@ def n_step(
 ) -> Array:
     """(4.2)  A_t^{(n)} = Σ_{k<n} γ^k r_{t+k} + γ^n V(s_{t+n}) - V(s_t) = Σ_{k<n} γ^k δ_{t+k}  (the sum telescopes).
 
-    Where the episode ends, or the rows do, before n steps, the sum stops there, with the value of where it stops: 0 if
-    that is terminal.
+    Where the episode or the rows end before n steps, the sum stops there, with the value of that state: 0 if terminal.
 
     >>> n_step([1.0, 1.0], [4.0, 8.0], [8.0, 0.0], [False, True], [False, False], gamma=0.5, n=2)
     array([-2.5, -7. ])

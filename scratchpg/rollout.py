@@ -58,8 +58,7 @@ class Batch:
 class Collector:
     """Runs a policy in n_envs environments and keeps count: `steps`, `episodes`, and the last 100 `returns`.
 
-    All randomness comes from `rng`: it seeds the environment once and draws the actions. `greedy` takes the most
-    probable action instead of drawing one.
+    All randomness comes from `rng`: it seeds the environment once and draws actions; `greedy` takes the most probable.
     """
 
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
