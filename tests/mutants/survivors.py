@@ -3,6 +3,14 @@
 SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
     "mlp": {
         (
+            "MLP.__init__",
+            "tables = [part.reshape(-2, m) for part, m in zip(parts, self.sizes[1:], strict=True)]",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "MLP.__init__",
+            "tables = [part.reshape(-1, m) for part, m in zip(parts, self.sizes[1:], strict=False)]",
+        ): "equivalent: θ was split into one part per layer",
+        (
             "MLP.backward",
             "for h, (W, _) in zip(cache[::-1], self.layers[::-1], strict=False):",
         ): "equivalent: the shapes that the cache has just been held against are one per layer",
