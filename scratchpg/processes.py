@@ -43,7 +43,7 @@ def crew(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds:
     also by being closed, no process is left: workers end at their next item, or are killed half a second later.
     """
     stop = context.RawValue("b")  # a flag that workers look at between two items
-    workers: dict[Any, Any] = {}  # those at work, by the pipe that comes from each
+    workers: dict[Any, Any] = {}  # by the pipe that comes from each
     try:
         for index, job in enumerate(jobs):
             pipe, sender = context.Pipe(duplex=False)
@@ -56,16 +56,20 @@ def crew(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds:
                 raise TypeError(f"{how}: make_env must be an id or a function at the top of a module") from None
             sender.close()  # now the worker alone has it: when it ends, however that is, so does the pipe
             workers[pipe] = process
-        while workers:
-            ended: list[Any] = wait(list(workers), seconds)
+        at_work = set(workers)
+        while at_work:
+            ended: list[Any] = wait(at_work, seconds)
             for pipe in ended:
-                with suppress(EOFError, OSError):  # it ended without a word, or within it
-                    raise pipe.recv()
-                process = workers.pop(pipe)
-                process.join()
-                if code := process.exitcode:
+                try:
+                    failure = pipe.recv()
+                except (EOFError, OSError):  # it ended without a word, or within it
+                    workers[pipe].join()
+                    code = workers[pipe].exitcode
                     cause = signal.Signals(-code).name if code < 0 else f"exit status {code}, see its words above"
-                    raise RuntimeError(f"{process.name} died: {cause}")
+                    failure = RuntimeError(f"{workers[pipe].name} died: {cause}")
+                if failure:
+                    raise failure
+                at_work.remove(pipe)
             yield
     finally:
         stop.value, deadline = 1, time.monotonic() + 0.5
@@ -84,10 +88,13 @@ def _work(pipe: Any, stop: Any, target: Callable[..., Any], job: Any) -> None:
     """What each process runs: the job, as long as somebody wants it; if it fails, the parent is sent what to raise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
     parent: Any = multiprocessing.parent_process()
+    failure: Exception | None = None
     try:
         for _ in target(*job):
             if stop.value or not parent.is_alive():
                 break
     except BaseException as error:
-        failure = NonFiniteError if isinstance(error, FloatingPointError) else RuntimeError
-        pipe.send(failure(f"{multiprocessing.current_process().name} failed:\n{traceback.format_exc()}"))
+        kind = NonFiniteError if isinstance(error, FloatingPointError) else RuntimeError
+        failure = kind(f"{multiprocessing.current_process().name} failed:\n{traceback.format_exc()}")
+    with suppress(OSError):  # of a parent that is gone
+        pipe.send(failure)  # None is a farewell: who ends without a word has died

@@ -6,6 +6,7 @@ stands; the step after that ignores its action and returns the first observation
 with reward 0). In SAME_STEP mode there are no reset rows and the true last observation comes beside the others.
 """
 
+import functools
 from typing import Any
 
 import gymnasium as gym
@@ -89,8 +90,9 @@ class Face:
             raise ValueError(f"a vector environment must have autoreset mode NEXT_STEP or SAME_STEP, not {mode}")
         self.same_step = mode is AutoresetMode.SAME_STEP
         self.space, actions = spaces_of(env)
-        self.flat = isinstance(self.space, Box) and len(self.space.shape) == 1
-        self.shape = (self.n, self.size) if self.vector else (self.size,)  # of what observations are flattened to
+        self.box = isinstance(self.space, Box)  # what `flatten` makes of a Box has the dtype of the space, lossy or not
+        self.flatten = np.ravel if self.box else functools.partial(flatten, self.space)
+        self.shape = (self.n,) * self.vector + (self.space.shape if isinstance(self.space, Box) else (self.size,))
         self.first_action, self.dtype = int(getattr(actions, "start", 0)), env.action_space.dtype
 
     def reset(self, seed: int | None = None) -> Array:
@@ -110,17 +112,19 @@ class Face:
         last = []
         if not self.vector:
             self.ended = terminated or truncated
+        elif (shapes := [np.shape(x) for x in (rewards, terminated, truncated)]) != [(self.n,)] * 3:
+            raise ValueError(f"rewards, terminated, truncated must be of {self.n} environments, not of shapes {shapes}")
         elif self.same_step and (ended := terminated | truncated).any():
             if not (info.get("_final_obs", False) & ended == ended).all():
                 raise ValueError('a SAME_STEP environment must give info["final_obs"] where an episode ended')
-            last = [(row, flatten(self.space, info["final_obs"][row])) for row in np.flatnonzero(ended).tolist()]
+            last = [(row, self.flatten(info["final_obs"][row])) for row in np.flatnonzero(ended).tolist()]
         return self._flatten(observations), rewards, terminated, truncated, last
 
     def _flatten(self, observations: Any) -> Array:
-        if not self.flat:
+        if not self.box:
             rows = iterate(self.env.observation_space, observations) if self.vector else [observations]
-            observations = np.reshape([flatten(self.space, row) for row in rows], self.shape)
+            observations = np.reshape([self.flatten(row) for row in rows], self.shape)
         observations = np.asarray(observations)
         if observations.shape != self.shape:  # NumPy would spread one that is too small over the row in silence
-            raise ValueError(f"an observation of {self.space} must flatten to {self.shape}, not {observations.shape}")
-        return observations
+            raise ValueError(f"observations of {self.space} must have shape {self.shape}, not {observations.shape}")
+        return observations.reshape(self.n, self.size)

@@ -52,6 +52,10 @@ def kills_itself_later(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def leaves(*_):
+    os._exit(0)
+
+
 def nan(observation, *rest):
     return observation * np.nan, *rest
 
@@ -175,6 +179,18 @@ def test_each_worker_has_its_own_numbers_and_its_own_copy(monkeypatch):
     assert len(set(draws)) == 3
 
 
+class Refusing(SoftmaxPolicy):
+    def __call__(self, states):
+        raise OSError("not today")
+
+
+@pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
+def test_workers_act_by_the_kind_of_policy_they_are_given(start_method):
+    policy = Refusing((4, 2), rng=0)
+    with pytest.raises(RuntimeError, match="OSError: not today"):
+        list(a3c.train("CartPole-v1", policy, Value((4,), rng=0), start_method=start_method))
+
+
 @pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
 @pytest.mark.parametrize("make_env", ["CartPole-v1", make_cartpole], ids=["id", "callable"])
 def test_every_start_method(start_method, make_env):
@@ -199,6 +215,7 @@ def test_a_lambda_can_not_be_sent():
         (raises, RuntimeError, r"(?s)worker \d failed.*OSError: the plug was pulled"),
         (raises_much, RuntimeError, r"(?s)worker \d failed.*OSError: the plug was pulled again"),
         (kills_itself, RuntimeError, r"worker \d died: SIGKILL"),
+        (leaves, RuntimeError, r"worker \d died: exit status 0"),
         (nan, FloatingPointError, r"(?s)worker \d failed.*observations must be finite"),
     ],
 )
@@ -323,8 +340,8 @@ def test_a_worker_may_be_stopped_at_any_instant():
     )
     rng = np.random.default_rng(0)
     settings = (ENDLESS, 5, *SETTINGS.values())
-    sizes = (policy.net.sizes, value.net.sizes[:-1])
-    jobs = [(shared, i, "CartPole-v1", sizes, worker_rng, settings) for i, worker_rng in enumerate(rng.spawn(3))]
+    own = "CartPole-v1", policy, value
+    jobs = [(shared, i, *own, worker_rng, settings) for i, worker_rng in enumerate(rng.spawn(3))]
 
     def wait_for(workers, steps):
         """Until each of these workers has taken so many further steps; a stall fails."""

@@ -19,6 +19,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,8 @@ def train(
         slots=np.zeros((workers, 4)),  # of each worker: steps, episodes, the sum of its latest returns, their number
     )
     settings = total_steps, n_steps, gamma, gae_lambda, ent_coef, learning_rate, max_grad_norm
-    sizes = policy.net.sizes, value.net.sizes[:-1]
     rngs = generator(seed, rng).spawn(workers)
-    jobs = [(shared, index, make_env, sizes, worker_rng, settings) for index, worker_rng in enumerate(rngs)]
+    jobs = [(shared, i, make_env, policy, value, worker_rng, settings) for i, worker_rng in enumerate(rngs)]
     try:
         with closing(crew(context, _work, jobs, seconds=0.05)) as ticks:
             for _ in ticks:
@@ -107,8 +107,9 @@ def worker(
         shared.slots[index] = collector.steps, collector.episodes, sum(returns), len(returns)
 
 
-def _work(shared: Any, index: int, make_env: Any, sizes: Any, rng: Rng, settings: Any) -> Iterator[None]:
+def _work(
+    shared: Any, index: int, make_env: Any, policy: SoftmaxPolicy, value: Value, rng: Rng, settings: Any
+) -> Iterator[None]:
     """What a worker process runs: `worker`, with an environment and networks of its own."""
-    policy, value = SoftmaxPolicy(sizes[0], theta=shared.theta.copy()), Value(sizes[1], theta=shared.phi.copy())
     with closing(build(make_env)) as env, plain_arithmetic():
-        yield from worker(shared, index, env, policy, value, rng, *settings)
+        yield from worker(shared, index, env, *deepcopy((policy, value)), rng, *settings)

@@ -96,7 +96,7 @@ DEFECTS = (
         "in SAME_STEP mode the bootstrap at a time limit has nothing to do with where the episode stood",
         "the reset observation is taken for the last one of the episode",
         "scratchpg/spaces.py",
-        {'flatten(self.space, info["final_obs"][row])': "observations[row]"},
+        {'self.flatten(info["final_obs"][row])': "observations[row]"},
         tests=ROLLOUT,
     ),
     Defect(
@@ -383,7 +383,10 @@ DEFECTS = (
         "A3C: probabilities at the end of a segment are not those of its beginning",
         "a worker plays and differentiates with the shared parameters, not with a copy of them",
         "scratchpg/algorithms/a3c.py",
-        {"theta=shared.theta.copy()": "theta=shared.theta"},
+        {
+            "*deepcopy((policy, value))": "SoftmaxPolicy(policy.net.sizes, theta=shared.theta),"
+            " Value(value.net.sizes[:-1], theta=shared.phi)"
+        },
         tests=A3C,
     ),
     # PPO
