@@ -76,7 +76,8 @@ def load(path: File) -> Checkpoint:
     >>> checkpoint.env, checkpoint.policy.net.sizes, checkpoint.value
     ('CartPole-v1', (4, 8, 2), None)
     """
-    content = Path(path).read_bytes()
+    with open(path, "rb") as file:
+        content = file.read()
     try:
         if not zipfile.is_zipfile(io.BytesIO(content)):
             raise ValueError("it is no .npz file, or not the whole of one")

@@ -106,9 +106,11 @@ def _check_setting(name: str, value: Any, annotation: Any) -> None:
         raise TypeError(f"{name} must be True or False, not {value!r}")
     if name not in HYPERPARAMETERS or (value is None and NoneType in get_args(annotation)):
         return
-    pair = isinstance(value, tuple) and annotation == Schedule and len(value) == 2
-    for x in (value if value[1] else value[:1]) if pair else (value,):
-        check_hyperparameters(**{name: x})
+    values = value if isinstance(value, tuple) and annotation == Schedule and len(value) == 2 else (value,)
+    for i, x in enumerate(values):
+        ends_at_0 = i == 1 and isinstance(x, Real) and not isinstance(x, bool) and x == 0
+        if not ends_at_0:
+            check_hyperparameters(**{name: x})
 
 
 def _check_rows(names: Sequence[str], arguments: list[Any], places: Sequence[int]) -> None:
@@ -117,18 +119,23 @@ def _check_rows(names: Sequence[str], arguments: list[Any], places: Sequence[int
     if len(shape) != 2 or not shape[0]:
         raise ValueError(f"states must have shape (B, observation) with at least one row, not {shape}")
     for i in places:
-        x = arguments[i] = np.asarray(arguments[i])
+        name, x = names[i], np.asarray(arguments[i])
+        if x.dtype.kind not in "fc" and name != "actions":
+            if x.dtype.kind not in "biu":
+                raise TypeError(f"{name} must be numbers, not {describe(x)}")
+            x = x.astype(np.float64)  # there is no -1 among unsigned integers
         if x.shape != shape[:1] and i != places[0]:
-            raise ValueError(f"{names[i]} must have shape ({shape[0]},), one per row of states {shape}, not {x.shape}")
-        check_finite(names[i], x)
+            raise ValueError(f"{name} must have shape ({shape[0]},), one per row of states {shape}, not {x.shape}")
+        check_finite(name, x)
+        arguments[i] = x
 
 
-def sizes_of(sizes: Sizes) -> tuple[int, ...]:
-    """The widths of a network, as a tuple of at least two positive integers."""
-    widths = tuple(sizes) if np.iterable(sizes) else ()
-    if len(widths) < 2 or not all(isinstance(n, Integral) and n >= 1 and n is not True for n in widths):
-        raise ValueError(f"sizes must be (inputs, *hidden, outputs), integers of at least 1, not {sizes!r}")
-    return tuple(int(n) for n in widths)
+def widths(name: str, sizes: Sizes, least: int) -> tuple[int, ...]:
+    """The widths of layers, as a tuple of positive integers, at least so many of them."""
+    ns = tuple(sizes) if np.iterable(sizes) else (0,)
+    if len(ns) < least or not all(isinstance(n, Integral) and n >= 1 and n is not True for n in ns):
+        raise ValueError(f"{name} must be {least} or more widths, integers of at least 1, not {sizes!r}")
+    return tuple(int(n) for n in ns)
 
 
 def check_finite(name: str, x: Array) -> None:

@@ -39,8 +39,8 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
     """Compare a gradient (P,) of f at θ with finite differences; return the worst relative error, or raise.
 
     Each component is held against its own size, not against the largest. Only the rounding of f over the step counts as
-    no error: components below about ε^(4/5) f are beyond any difference. AssertionError names the worst component if
-    its relative error exceeds rtol, or is NaN.
+    no error: components below about ε^(4/5) of f, or of the largest, are beyond any difference. AssertionError names
+    the worst component if its relative error exceeds rtol, or is NaN. ValueError if f(θ) is infinite or no number.
 
     >>> theta = np.array([1.0, 2.0])
     >>> check_gradient(lambda theta: theta @ theta, 2 * theta, theta) < 1e-10
@@ -49,8 +49,11 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
     theta, gradient = np.asarray(theta), np.asarray(gradient)
     if gradient.shape != theta.shape:
         raise ValueError(f"the gradient must have the shape {theta.shape} of theta, not {gradient.shape}")
+    here = f(theta.copy())
+    if np.ndim(here) or np.isinf(here):
+        raise ValueError(f"f(theta) must be a finite number, not {describe(here)}")
     numeric, precision = finite_difference(f, theta), np.finfo(theta.dtype)
-    rounding = 16 * precision.eps**0.8 * max(abs(f(theta)), abs(numeric).max(initial=0))
+    rounding = 16 * precision.eps**0.8 * max(abs(here), abs(numeric).max(initial=0))
     with np.errstate(invalid="ignore"):  # the error of an infinity is NaN
         excess = np.maximum(abs(gradient - numeric) - rounding, 0)
         error = excess / np.maximum(np.maximum(abs(gradient), abs(numeric)), precision.tiny)

@@ -85,7 +85,7 @@ class FiniteMDP(gym.Env[Any, Any]):
     def from_env(cls, env: gym.Env[Any, Any], horizon: int) -> "FiniteMDP":
         """The MDP of an environment with a table `unwrapped.P` (FrozenLake-v1, CliffWalking-v1, Taxi-v4), but with
         this horizon for its time limit. Terminal are the states no episode acts in: it ends or never comes there."""
-        table, start = (getattr(env.unwrapped, name, None) for name in ("P", "initial_state_distrib"))
+        table, start = (getattr(getattr(env, "unwrapped", env), name, None) for name in ("P", "initial_state_distrib"))
         if table is None or start is None:
             raise ValueError(f"env must have unwrapped.P and .initial_state_distrib, as FrozenLake-v1 has, not {env}")
         S, A = len(table), len(table[0])

@@ -8,13 +8,12 @@
 every layer at once, a finite difference is one loop and a checkpoint one array.
 """
 
-from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
-from .checks import Array, Rng, Sizes, describe, sizes_of
+from .checks import Array, Rng, Sizes, describe, widths
 
 Cache = list[Array]  # the input of each layer: h_0 … h_{L-1}
 
@@ -36,7 +35,7 @@ class MLP:
         self, sizes: Sizes, rng: Rng = None, *,
         theta: Array | None = None, dtype: Any = np.float32, output_scale: float = 1.0,
     ) -> None:  # fmt: skip
-        self.sizes = sizes_of(sizes)
+        self.sizes = widths("sizes", sizes, 2)
         ends = [*accumulate((n + 1) * m for n, m in pairwise(self.sizes))]  # of each layer's part of θ
         if np.dtype(dtype).kind not in "fc":
             raise TypeError(f"dtype must be a floating-point type, not {dtype!r}")
@@ -60,9 +59,12 @@ class MLP:
             raise AttributeError("theta can't be replaced, the layers are views of it; write theta[:] = … instead")
         super().__setattr__(name, value)
 
-    def __reduce__(self) -> Any:
+    def __getstate__(self) -> Any:
         """Copies and pickles are made from θ, so that the layers of the copy are views of its own θ."""
-        return partial(MLP, self.sizes, theta=self.theta.copy()), ()
+        return self.sizes, self.theta
+
+    def __setstate__(self, state: Any) -> None:
+        MLP.__init__(self, state[0], theta=state[1])
 
     def __call__(self, x: Array) -> Array:
         """y (B, sizes[-1]) for x (B, sizes[0])."""

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .checks import Array, Rng, Sizes
+from .checks import Array, Rng, Sizes, widths
 from .mlp import MLP, Approximator
 from .softmax import Softmax
 from .spaces import AnyEnv, n_actions, observation_size
@@ -27,7 +27,7 @@ class SoftmaxPolicy(Approximator):
     @classmethod
     def for_env(cls, env: AnyEnv, hidden: Sizes = (64, 64), rng: Rng = None, *, dtype: Any = np.float32) -> Self:
         """A policy that fits the environment's (flattened) observations and its Discrete actions, else ValueError."""
-        return cls((observation_size(env), *hidden, n_actions(env)), rng, dtype=dtype)
+        return cls((observation_size(env), *widths("hidden", hidden, 0), n_actions(env)), rng, dtype=dtype)
 
     def __call__(self, states: Array) -> Softmax:
         """π_θ(·|s) for each row of states (B, observation)."""

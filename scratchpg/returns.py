@@ -94,14 +94,15 @@ def gae(
 
 
 def normalized(advantages: Array) -> Array:
-    """(A - mean A) / (std A + 1e-8), (B,): equal ones become 0 up to rounding, a single one is left as it is.
+    """(A - mean A) / (std A + 1e-8), (B,): equal ones become 0, a single one is left as it is.
 
     A departure from (6.2): dividing by the deviation of its own batch biases the gradient, also in its direction.
     """
     advantages, n = np.asarray(advantages), len(advantages)
     if n < 2:
         return advantages
-    centred = advantages - advantages.mean()
+    equal = (advantages == advantages[0]).all()  # their mean is rounded, so they may seem to deviate from it
+    centred = advantages - (advantages[0] if equal else advantages.mean())
     return centred / (np.sqrt(centred @ centred / n) + 1e-8)
 
 

@@ -159,5 +159,5 @@ class Collector:
 def _resized(batch: Batch, T: int) -> Batch:
     """The batch with room for T rows: cut, or with more to fill."""
     arrays = {name: x for name, x in vars(batch).items() if name != "last_states"}
-    resized: Any = {name: np.concatenate([x, x])[: T + (name == "states")] for name, x in arrays.items()}
+    resized: Any = {name: np.resize(x, (T + (name == "states"), *x.shape[1:])) for name, x in arrays.items()}
     return replace(batch, **resized)

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .checks import Array, Rng, Sizes, checked
+from .checks import Array, Rng, Sizes, checked, widths
 from .mlp import MLP, Approximator
 from .spaces import AnyEnv, observation_size
 
@@ -18,12 +18,12 @@ class Value(Approximator):
     """
 
     def __init__(self, sizes: Sizes, rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32) -> None:
-        self.net = MLP((*sizes, 1), rng, theta=theta, dtype=dtype)
+        self.net = MLP((*widths("sizes", sizes, 1), 1), rng, theta=theta, dtype=dtype)
 
     @classmethod
     def for_env(cls, env: AnyEnv, hidden: Sizes = (64, 64), rng: Rng = None, *, dtype: Any = np.float32) -> Self:
         """A value that fits the environment's (flattened) observations."""
-        return cls((observation_size(env), *hidden), rng, dtype=dtype)
+        return cls((observation_size(env), *widths("hidden", hidden, 0)), rng, dtype=dtype)
 
     def __call__(self, states: Array) -> Array:
         """V_φ(s) of every state: (B,) for (B, observation), (T, N) for (T, N, observation)."""

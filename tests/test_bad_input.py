@@ -57,6 +57,28 @@ def broken(what, value):
     return Scripted(SCRIPT, replace={(what, 0, 1 if what == "observation" else 0): value})
 
 
+class Narrow(ScriptedVector):
+    """Gives a single reward for all its environments."""
+
+    def step(self, actions):
+        states, rewards, *rest = super().step(actions)
+        return states, rewards[:1], *rest
+
+
+class Pictures(gym.Env):
+    """Shows this picture, whatever its space says."""
+
+    def __init__(self, shown):
+        self.observation_space, self.action_space = gym.spaces.Box(0, 255, (2, 2), np.uint8), gym.spaces.Discrete(2)
+        self.shown = shown
+
+    def reset(self, *, seed=None, options=None):
+        return self.shown, {}
+
+    def step(self, action):
+        return self.shown, 0.0, True, False, {}
+
+
 def policy(*sizes):
     return SoftmaxPolicy(sizes or (3, 2), rng=0)
 
@@ -152,6 +174,7 @@ PER_ROW = [
     (1.0, f"{SHAPE}()"),
     (but(WEIGHTS, np.nan), "{name} must be finite, but {name}[3] is nan"),
     (but(WEIGHTS, -np.inf), "{name} must be finite, but {name}[3] is -inf"),
+    (["1"] * 4, "{name} must be numbers, not an array <U1 (4,)"),
 ]
 PER_STEP = [(np.ones(4), "(4,)"), (np.ones((3, 1)), "(3, 1)"), (1.0, "()")]
 FINITE_PER_STEP = [*PER_STEP, (np.array([0, 1, np.nan]), "{name} must be finite, but {name}[2] is nan")]
@@ -169,7 +192,7 @@ ENVIRONMENTS = [
     ("CartPole-v1", "env must be a Gymnasium environment or vector environment, not 'CartPole-v1'"),
 ]
 NETWORK = "must be a network such as SoftmaxPolicy or Value, not "
-SIZES = "sizes must be (inputs, *hidden, outputs), integers of at least 1, not "
+SIZES = "or more widths, integers of at least 1, not "
 REFUSED = {
     "env": ENVIRONMENTS,
     "make_env": [
@@ -190,7 +213,12 @@ REFUSED = {
         (value(4, 8), "the value has 4 inputs and 1 outputs (sizes (4, 8, 1)), but the environment needs 3 and 1"),
         (policy(), "the value has 3 inputs and 2 outputs (sizes (3, 2)), but the environment needs 3 and 1"),
     ],
-    "states": [(STATES[:0], "0"), (STATES[0], "(3,)"), (np.zeros((4, 5)), "(B, 3), not (4, 5)")],
+    "states": [
+        (STATES[:0], "0"),
+        (STATES[0], "(3,)"),
+        (np.zeros((4, 5)), "(B, 3), not (4, 5)"),
+        (STATES.astype(str), "states must be numbers, not an array <U"),
+    ],
     "actions": [
         *PER_ROW[:3],
         (ACTIONS * 1.0, "actions must be 4 integers, one per row of the logits, not an array float64 (4,)"),
@@ -206,7 +234,10 @@ REFUSED = {
     ],
     **dict.fromkeys(["terminated", "truncated", "ended"], PER_STEP),
     **dict.fromkeys(["rewards", "values", "next_values"], FINITE_PER_STEP),
-    "sizes": [((), SIZES), ((3, 0), SIZES), ((3, -2), SIZES), ((3, 2.5), SIZES), ((3, True), SIZES), ("32", SIZES)],
+    "sizes": [
+        (x, " or more widths, integers of at least 1, not ")
+        for x in ((), (3, 0), (3, -2), (3, 2.5), (3, True), "32", None)
+    ],
 }
 
 
@@ -278,6 +309,21 @@ CALLS = {
         "observations must be finite",
     ),
     "NaN reward": (lambda: next(train(env=broken("reward", np.nan))), ValueError, "rewards must be finite"),
+    "rewards for too few": (
+        lambda: next(train(env=Narrow([SCRIPT] * 3, SAME_STEP))),
+        ValueError,
+        "rewards, terminated, truncated must be of 3 environments, not of shapes [(1,), (3,), (3,)]",
+    ),
+    "NaN in a picture": (
+        lambda: evaluate(policy(4, 2), Pictures(np.full((2, 2), np.nan))),
+        ValueError,
+        "observations must be finite",
+    ),
+    "a picture of another shape": (
+        lambda: evaluate(policy(4, 2), Pictures(np.zeros((4, 1)))),
+        ValueError,
+        "must have shape (2, 2), not (4, 1)",
+    ),
     "infinite reward": (lambda: evaluate(policy(), broken("reward", -np.inf)), ValueError, "rewards[0, 0] is -inf"),
     # arguments of training
     "rng is text": (lambda: train(rng="1"), TypeError, "SeedSequence"),
@@ -311,6 +357,16 @@ CALLS = {
         lambda: train(ppo, learning_rate=(3, 2, 1)),
         TypeError,
         "must be a finite number > 0, not (3, 2, 1)",
+    ),
+    "schedule to nothing": (
+        lambda: train(ppo, learning_rate=(1, None)),
+        TypeError,
+        "must be a finite number > 0, not None",
+    ),
+    "schedule to False": (
+        lambda: train(ppo, clip_range=(1, False)),
+        TypeError,
+        "must be a finite number > 0, not False",
     ),
     "schedule to < 0": (lambda: train(ppo, learning_rate=(1, -1)), ValueError, "must be a finite number > 0, not -1"),
     "schedule in a chapter without": (
@@ -347,7 +403,27 @@ CALLS = {
         ValueError,
         "cache",
     ),
-    "one width": (lambda: MLP(3), ValueError, "sizes must be (inputs, *hidden, outputs)"),
+    "one width": (lambda: MLP(3), ValueError, f"sizes must be 2 {SIZES}3"),
+    "one width of a value": (
+        lambda: Value(3),
+        ValueError,
+        f"sizes must be 1 {SIZES}3",
+    ),
+    "no width of a value": (
+        lambda: Value(()),
+        ValueError,
+        f"sizes must be 1 {SIZES}()",
+    ),
+    "hidden layers by number": (
+        lambda: SoftmaxPolicy.for_env(env(), hidden=64),
+        ValueError,
+        f"hidden must be 0 {SIZES}64",
+    ),
+    "hidden layers of a value": (
+        lambda: Value.for_env(env(), hidden=(64, 0)),
+        ValueError,
+        f"hidden must be 0 {SIZES}(64, 0)",
+    ),
     "NaN state for a value": (lambda: value().mse(but(STATES, np.nan), WEIGHTS), ValueError, "states must be finite"),
     "explained variance of a column": (
         lambda: returns.explained_variance(WEIGHTS, WEIGHTS[:, None]),
@@ -396,6 +472,16 @@ CALLS = {
         AssertionError,
         "gradient[0] is nan, finite differences say 1.0",
     ),
+    "a function that is infinite here": (
+        lambda: check_gradient(lambda t: t.sum() if t.any() else np.inf, np.full(2, 7.0), np.zeros(2)),
+        ValueError,
+        "f(theta) must be a finite number, not inf",
+    ),
+    "a function with many values": (
+        lambda: check_gradient(lambda t: t, np.ones(2), np.zeros(2)),
+        ValueError,
+        "f(theta) must be a finite number, not an array float64 (2,)",
+    ),
     "differences in float32": (lambda: finite_difference(sum, np.zeros(2, np.float32)), TypeError, "use float64"),
     "differences of integers": (lambda: finite_difference(sum, np.zeros(2, int)), TypeError, "flat array of floats"),
     "differences of a matrix": (lambda: finite_difference(sum, np.zeros((2, 2))), TypeError, "flat array of floats"),
@@ -425,6 +511,7 @@ CALLS = {
     ),
     "no policy of an MDP": (lambda: mdp().trajectories(None), TypeError, "the policy must be a network such as"),
     "no table to read": (lambda: FiniteMDP.from_env(env(), 3), ValueError, "env must have unwrapped.P and"),
+    "no environment to read": (lambda: FiniteMDP.from_env("FrozenLake-v1", 3), ValueError, "has, not FrozenLake-v1"),
     # checkpoints: more of them in test_checkpoint.py
     "save no policy": (
         lambda: save("/nowhere", None),
@@ -470,6 +557,16 @@ def test_good_input(function):
     if function.__name__ == "train":
         next(result)
         result.close()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+@pytest.mark.parametrize("function", [f for f, good in GOOD.items() if "states" in good], ids=lambda f: f.__qualname__)
+def test_integers_count_like_floats(function, dtype):
+    """-1 of an unsigned integer is 255."""
+    good = GOOD[function]
+    weights = {name: np.array([0, 1, 1, 0], dtype) for name in {*good} - {"policy", "states", "actions", "episodes"}}
+    expected = function(**good | {name: x.astype(float) for name, x in weights.items()})
+    np.testing.assert_array_equal(function(**good | weights), expected)
 
 
 def test_nothing_is_left_out():

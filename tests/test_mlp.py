@@ -9,6 +9,7 @@ from helpers import LD, ROWS, SEEDS, assert_complex_step, check, random_network,
 from hypothesis import given
 
 from scratchpg import MLP, SoftmaxPolicy, Value
+from scratchpg.optim import SGD
 
 
 def test_forward_by_hand():
@@ -136,15 +137,28 @@ def test_initialisation():
 
 
 @pytest.mark.parametrize("kind", [MLP, SoftmaxPolicy, Value])
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_a_copy_goes_by_its_own_theta(kind, duplicate):
     """The layers of a copy are views of the copied θ, not of an array of their own."""
     one = kind((3, 4, 2), rng=0)
-    if duplicate is copy.copy and kind is not MLP:
-        pytest.skip("a shallow copy shares its network")
     other, before = duplicate(one), one.theta.copy()
     assert same_bits(other.theta, before)
     other.theta[:] = 1
     assert same_bits(one.theta, before)
     net = getattr(other, "net", other)
     assert all((W == 1).all() and (b == 1).all() for W, b in net.layers)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_an_optimiser_copied_with_its_network_moves_the_copy(duplicate):
+    policy = SoftmaxPolicy((3, 4, 2), rng=0)
+    other, optimiser = duplicate((policy, SGD(policy.theta, 0.5)))
+    optimiser.step(np.ones_like(other.theta))
+    assert same_bits(other.theta, policy.theta - np.float32(0.5))
+
+
+def test_a_copy_is_of_the_same_kind():
+    class Kin(MLP):
+        pass
+
+    assert type(copy.deepcopy(Kin((2, 1), rng=0))) is Kin

@@ -259,6 +259,9 @@ def test_normalized_by_hand():
 
 def test_normalized_where_there_is_no_deviation():
     np.testing.assert_array_equal(returns.normalized(np.full(4, 7.0)), 0)
+    large = np.full(7, 123456789.1)
+    assert (large - large.mean()).any()  # what is left by rounding is no deviation
+    np.testing.assert_array_equal(returns.normalized(large), 0)
     np.testing.assert_array_equal(returns.normalized(np.array([7.0])), 7)
 
 

@@ -425,7 +425,7 @@ def test_an_episode_that_never_ends_because_of_nan_is_refused():
 def test_observations_of_another_shape_are_refused(seen):
     env = Scripted([(5, "terminated")])
     env._observation = lambda: np.array(seen, np.float32)
-    with pytest.raises(ValueError, match=r"must flatten to \(3,\), not"):
+    with pytest.raises(ValueError, match=r"must have shape \(3,\), not"):
         Collector(env, SoftmaxPolicy((3, 2), rng=0), 0)
 
 
