@@ -8,6 +8,7 @@ import argparse
 import ast
 import functools
 import inspect
+import io
 import math
 import os
 import shutil
@@ -23,6 +24,8 @@ from typing import Any, NoReturn
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="replace")  # a pipe that knows no γ, as on Windows, is no reason to die
 
 import gymnasium as gym
 import numpy as np
@@ -327,9 +330,18 @@ def check_writable(path: str) -> None:
         raise OSError(f"can't write {path}: {error.strerror}") from error
 
 
+def end_quietly(kind: type[BaseException], *error: Any) -> None:
+    """On Ctrl-C, or when whoever reads the output has seen enough (`head`, say), a study just ends."""
+    if kind is BrokenPipeError:
+        sys.stdout = None  # what is left in it can't be written
+    elif kind is not KeyboardInterrupt:
+        sys.__excepthook__(kind, *error)
+
+
 def study(description: str | None, **options: dict[str, Any]) -> argparse.Namespace:
     """The arguments of a study: --seed, --smoke, --plot FILE, and further options with what `add_argument` takes for
     them. `figure` is what to draw on: an empty one, or None without --plot or without matplotlib."""
+    sys.excepthook = end_quietly
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     for name, option in options.items():
@@ -356,7 +368,7 @@ def table(title: str, columns: dict[str, str], rows: Iterable[Iterable[Any]]) ->
     print(f"\n{title}")
     for line in lines:
         cells = zip(line, widths, forms, strict=True)
-        print("  ".join(cell.rjust(width) if form else cell.ljust(width) for cell, width, form in cells))
+        print("  ".join(cell.rjust(width) if form else cell.ljust(width) for cell, width, form in cells), flush=True)
 
 
 def picture(args: argparse.Namespace, draw: Callable[..., None], *data: Any, panels: int = 2, **layout: Any) -> None:

@@ -132,8 +132,10 @@ def table(curves, goal):
 
 def draw(figure, curves, goal, env_id):
     """Median and interquartile band. Where one run is over before another, it stays at its last return."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
     figure.set_size_inches(10, 4.2)
-    figure.suptitle(f"{env_id}: median and middle half of {max(map(len, curves.values()))} runs")
+    figure.suptitle(f"{env_id}: median and middle half of {max(map(len, curves.values()))} run(s)")
     panels = figure.subplots(1, 2, sharey=True)
     for column, label in enumerate(["environment steps", "seconds of training"]):
         panels[column].set(xscale="log", xlabel=label)
@@ -147,6 +149,11 @@ def draw(figure, curves, goal, env_id):
             low, median, high = np.quantile(returns, [0.25, 0.5, 0.75], axis=0)
             (line,) = panels[column].plot(x, median, label=name)
             panels[column].fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+        axis, (begin, end) = panels[column].xaxis, panels[column].get_xlim()
+        if end < 100 * begin:  # powers of ten alone are too few, and what Matplotlib writes between them overlaps
+            axis.set_major_locator(MaxNLocator(4) if end < 5 * begin else LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:,g}")
+        axis.set_minor_formatter("")
     panels[0].set_ylabel("return, mean of fresh episodes")
     panels[1].legend()
 

@@ -9,7 +9,7 @@ The steps of the 400 episodes, some 9,000, are not counted.
 
 What to see: the separate V_φ is the better one at first. But it goes on predicting the returns of a policy that is long
 gone, and its use wears off; the joint one lags behind the returns, and follows. Both policies learn, as V_φ, however
-wrong, adds no bias (2.2), but the separate one, ahead at first, falls behind.
+wrong, adds no bias (2.2), but the separate one, ahead at first, loses its lead.
 """
 
 import common
@@ -62,7 +62,7 @@ def main():
 
 
 def draw(panels, steps, found):
-    values, variance, returns = panels
+    (values, variance, returns), steps = panels, steps / 1000
     for color, (name, table) in zip(("tab:orange", "tab:blue"), found.items(), strict=True):
         values.plot(steps, table[:, 1], "--", color=color, label=f"mean $G_t$, {name}")
         values.plot(steps, table[:, 2], "o-", color=color, label=f"mean $V_φ(s_t)$, {name}")
@@ -72,7 +72,7 @@ def draw(panels, steps, found):
     variance.set(title="Var[ĝ] with V, over that without", ylim=(0, None))
     returns.set(title="mean return", ylim=(0, None))
     for axes in panels:
-        axes.set_xlabel("steps that the policy has learned for")
+        axes.set_xlabel("thousands of steps that the policy has learned for")
         axes.legend()
 
 

@@ -6,7 +6,7 @@ J and ∇J of a corridor are sums over all its trajectories, (1.2) and (1.9); th
 come by recursion, (3.1) and (1.10).
 
 What to see: an unbiased estimate has an error that falls like 1/√N, for ever. With the common practice of dropping γ^t
-it falls as fast at first, and then stops: at the bias.
+it falls as fast at first, and then stops: at the bias, which on the corridor is reached within these N.
 """
 
 import common
@@ -39,7 +39,9 @@ def errors(g, exact, N):
 def main():
     args = common.study(
         __doc__,
-        episodes=dict(type=common.natural, default=4096, help="of each task, as a power of 4 (default: %(default)s)"),
+        episodes=dict(
+            type=common.natural, default=4096, help="of each task, cut to a power of 4 (default: %(default)s)"
+        ),
     )
     Ns, curves = [1], {}
     while 4 * Ns[-1] <= (256 if args.smoke else args.episodes):

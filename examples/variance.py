@@ -9,8 +9,8 @@ measured on CartPole-v1, with the V_φ that was learned beside the policy.
 What to see: N divides the variance by N (1.12), and on CartPole each row down to λ = ½ has less of it than the one
 above. That is no theorem (2.5): on the corridor with a policy that is nearly sure of itself, V^π raises it.
 Bootstrapping from a V_φ that is not the true one pays with bias (mc_vs_td.py): on CartPole at λ = 0.95 ĝ is too short,
-in a direction that is still nearly right, and below that the direction is lost. There ∇J is unknown; the row of
-(2.1), which is unbiased, stands for it; the rows above it are unbiased as well.
+in a direction that is still nearly right, and below that the direction is far off. There ∇J is unknown; the mean of
+(2.1), which is unbiased, if noisy, stands for it; the rows above it are unbiased as well.
 """
 
 import common
@@ -36,8 +36,8 @@ def measure(batch, policy, values, p, groups, exact=None):
     mean, one = moments(g, p)
     many = [moments(x[groups].mean(axis=1), p[groups].prod(axis=1))[1] for x in g]
     if exact is None:
-        exact = mean[2]
-        mean[:2] = np.nan  # as unbiased as (2.1): what they are away from it is noise
+        exact = mean[2].copy()
+        mean[:3] = np.nan  # what the rows above are away from it is noise
     size, sizes = np.linalg.norm(exact), np.linalg.norm(mean, axis=1)
     return np.array([one, many, np.linalg.norm(mean - exact, axis=1) / size, mean @ exact / (sizes * size)])
 

@@ -39,7 +39,8 @@ def write(path, frames, fps):
             raise ImportError('a .gif needs Pillow: pip install "scratchpg[plot]"') from None
         # an octree finds the 256 colours of a picture four times as fast as Pillow's default
         images = (Image.fromarray(frame).quantize(method=Image.Quantize.FASTOCTREE) for frame in frames)
-        next(images).save(path, save_all=True, append_images=images, duration=1000 / fps, loop=0)
+        with path.open("wb") as file:
+            next(images).save(file, "GIF", save_all=True, append_images=images, duration=1000 / fps, loop=0)
     else:
         try:
             import imageio_ffmpeg  # noqa: F401 - what imageio writes an MP4 with
@@ -76,7 +77,12 @@ def main():
             policy = checkpoint.policy if checkpoint else SoftmaxPolicy.for_env(env, rng=args.seed)
             frames = play(env, policy, args)
             if args.out:
-                write(args.out, frames, env.metadata.get("render_fps") or 30)
+                part = args.out.with_stem(f"{args.out.stem}.part")  # until it is whole, what stood there stays
+                try:
+                    write(part, frames, env.metadata.get("render_fps") or 30)
+                    part.replace(args.out)
+                finally:
+                    part.unlink(missing_ok=True)
             for _ in frames:  # what no file has asked for
                 pass
     except (TypeError, ValueError, OSError, RuntimeError, ImportError, gym.error.Error) as error:

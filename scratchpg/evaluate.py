@@ -15,6 +15,11 @@ def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = Fa
 
     env: an environment of its own; one that a training run is in the middle of would be reset under it.
     greedy: take the most probable action instead of drawing one. seed: of the actions and of the environment.
+
+    >>> import gymnasium as gym
+    >>> from scratchpg import SoftmaxPolicy
+    >>> evaluate(SoftmaxPolicy((4, 2), rng=0), gym.make("CartPole-v1"), episodes=3, seed=0).shape
+    (3,)
     """
     with plain_arithmetic():
         batch = Collector(env, policy, seed, greedy=greedy).collect_episodes(episodes)

@@ -79,6 +79,11 @@ class Adam(SGD):
     """θ ← θ - η m̂ / (√v̂ + ε),   m ← β₁ m + (1-β₁) g,   v ← β₂ v + (1-β₂) g²,   m̂ = m/(1-β₁ᵗ),   v̂ = v/(1-β₂ᵗ)
 
     with t = 1 at the first step (arXiv:1412.6980, algorithm 1). ε is 1e-5, as policy-gradient code has it.
+
+    >>> theta = np.zeros(2)
+    >>> _ = Adam(theta, 0.1).step(np.array([1.0, -100.0]))
+    >>> theta.round(6)  # the first step goes by the sign: m̂ = g, √v̂ = |g|
+    array([-0.099999,  0.1     ])
     """
 
     def __init__(

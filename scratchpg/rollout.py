@@ -59,6 +59,13 @@ class Collector:
     """Runs a policy in n_envs environments and keeps count: `steps`, `episodes`, and the last 100 `returns`.
 
     All randomness comes from `rng`: it seeds the environment once and draws actions; `greedy` takes the most probable.
+
+    >>> import gymnasium as gym
+    >>> from scratchpg import SoftmaxPolicy
+    >>> collector = Collector(gym.make_vec("CartPole-v1", 2), SoftmaxPolicy((4, 2), rng=0), rng=0)
+    >>> batch = collector.collect(5)
+    >>> batch.states.shape, batch.rewards.shape, collector.steps
+    ((6, 2, 4), (5, 2), 10)
     """
 
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:

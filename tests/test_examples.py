@@ -1,6 +1,7 @@
 """The scripts in examples/, run as a reader runs them: what they print, write and return."""
 
 import inspect
+import itertools
 import os
 import pkgutil
 import re
@@ -18,6 +19,7 @@ import pytest
 
 import scratchpg
 from scratchpg import Progress, SoftmaxPolicy, Value, algorithms, load, save
+from scratchpg.rollout import Collector
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in {"common", "finite_sums"})
@@ -46,6 +48,7 @@ def run(common, monkeypatch, capsys):
 
     def run(script, *args):
         monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, args)])
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # to be put back: a study sets its own
         return outcome(lambda: runpy.run_path(str(EXAMPLES / f"{script}.py"), run_name="__main__"), capsys)
 
     return run
@@ -256,14 +259,14 @@ def test_table(common, capsys):
         common.table("title", {"name": "", "x": ".1f"}, [("a", 1.0, 2.0)])
 
 
-def start(*args, script="reinforce", **kwargs):
+def start(*args, script="reinforce", encoding="utf-8", **kwargs):
     """Start a script as a process of its own, on the package that these tests run on."""
     return subprocess.Popen(
         [sys.executable, "-W", "error", EXAMPLES / f"{script}.py", *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(scratchpg.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"},
+        encoding=encoding,
+        env=os.environ | {"PYTHONPATH": str(Path(scratchpg.__file__).parents[1]), "PYTHONIOENCODING": encoding},
         # a shell may have started the tests with SIGINT ignored, and that is inherited
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **kwargs,
@@ -292,6 +295,28 @@ def test_a_second_ctrl_c_quits(tmp_path):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
+
+
+def test_a_pipe_that_knows_no_greek_gets_question_marks():
+    with start("--smoke", script="mc_vs_td", encoding="cp1252") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "") and "? = 0.9" in out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a pipe")
+def test_a_study_ends_quietly_when_nobody_reads_it():
+    with start("--smoke", script="mc_vs_td") as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_ends_a_study_quietly():
+    with start(script="unbiased") as process:
+        assert process.stdout.readline() == "\n"  # the first of two problems is done
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (-signal.SIGINT, "")
 
 
 def test_a_terminal_sees_one_line_rewritten_in_place(run, monkeypatch, common):
@@ -473,6 +498,20 @@ def test_compare_plot(compare, common):
         assert set(a2c.get_ydata()[[-1]]) == {474}
 
 
+@pytest.mark.parametrize(("begin", "end"), [(12_000, 24_000), (7_000, 85_000), (100, 1_000_000)])
+def test_compare_labels_do_not_overlap(compare, common, begin, end):
+    pytest.importorskip("matplotlib")
+    figure = common.new_figure("curves.png")
+    rows = np.array([(0, 0, 20), (begin, begin, 50), (end, end, 400)], float)
+    compare.draw(figure, {"ppo": [rows]}, 475, "")
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        labels = [tick.label1 for tick in [*axes.xaxis.get_major_ticks(), *axes.xaxis.get_minor_ticks()]]
+        boxes = [label.get_window_extent() for label in labels if label.get_text()]
+        spans = sorted((box.x0, box.x1) for box in boxes if axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1)
+        assert len(spans) > 1 and all(end < begin for (_, end), (begin, _) in itertools.pairwise(spans))
+
+
 def test_compare_words(compare):
     words = ["gamma=1.0", "ppo", "a2c", "n_envs=2", "n_steps=5", "a2c", "ppo"]
     assert compare.variants(words) == [
@@ -585,6 +624,21 @@ def test_watch_renders_a_gif_with_every_step(run, saved, tmp_path):
             gif.seek(n)
             milliseconds += gif.info["duration"]
     assert len(returns) == 2 and milliseconds == 20 * (1 + sum(returns))
+
+
+def test_watch_interrupted_leaves_the_file_that_was_there(run, saved, tmp_path, monkeypatch):
+    pytest.importorskip("pygame")
+    pytest.importorskip("PIL.Image")
+    gif = tmp_path / "play.gif"
+    gif.write_text("the one before")
+
+    def interrupted(self, n_steps):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Collector, "collect", interrupted)
+    status, *_ = run("watch", saved, "--out", gif)
+    assert status == 130 and gif.read_text() == "the one before"
+    assert sorted(os.listdir(tmp_path)) == [saved.name, gif.name]
 
 
 def test_watch_renders_on_the_screen(run, saved, monkeypatch):

@@ -28,13 +28,22 @@ def test_python_block_runs(line, block):
 def test_every_file_it_names_is_there():
     words = [word for span in re.findall(r"`([^`\n]+)`", README) for word in span.split()]
     names = [word for word in words if re.fullmatch(r"[\w./]+(\.py|/)|\.ci/run", word)]
-    names += re.findall(r"\]\((?!#)([^)]+)\)", README)
+    names += re.findall(r"\]\((?!#|https:)([^)]+)\)", README)
     places = [ROOT / place for place in ("", "scratchpg", "scratchpg/algorithms", "examples")]
     assert [name for name in names if not any((place / name).exists() for place in places)] == []
     if not (ROOT / "tests" / "planted").is_dir():
         return  # the copy of an exercise is without it
     modules = re.findall(r"python -m (tests\.\w+)", README)
     assert modules and all(importlib.util.find_spec(name) for name in modules)
+
+
+def test_every_option_and_heading_it_names_is_there():
+    files = [*(ROOT / "examples").glob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    sources = [file.read_text(encoding="utf-8") for file in files]
+    for option in set(re.findall(r"--[a-z]+", README)) - {"--help"}:
+        assert any(f'"{option}"' in source for source in sources), option
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
 
 
 def test_maths_is_fenced_from_markdown():

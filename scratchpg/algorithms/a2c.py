@@ -10,9 +10,10 @@ one step ahead, n steps, or blends all horizons:
 
 (7.4) A_t > 0 makes the action more probable, A_t < 0 less. The bonus β keeps the policy from being certain too soon.
 
-Use it as the plain workhorse: steady, fast, with little to tune. Each batch serves one step only, so it needs more
-experience than PPO; one slow environment holds up all the others, which A3C mends. Its loss wanders about 0, whether
-the policy gets better or worse. Source: Mnih et al. 2016, arXiv:1602.01783, whose A3C it is without the asynchrony.
+Use it as the plain workhorse: fast, with little to tune. Each batch serves one step only, so it needs more experience
+than PPO, and its return swings; one slow environment holds up all the others, which A3C mends. Its loss wanders about
+0, whether the policy gets better or worse. Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3 without the
+asynchrony.
 """
 
 from ..checks import Array, Rng, Scalar, checked
@@ -39,7 +40,13 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array
 def gradient(
     policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0
 ) -> Array:
-    """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]. Arguments as in `loss`."""
+    """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]. Arguments as in `loss`.
+
+    >>> import numpy as np
+    >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½), where ∇H = 0
+    >>> gradient(policy, [[1.0], [1.0]], [1, 0], [2.0, -2.0], ent_coef=0.1)  # both ask for more of action 1
+    array([ 1., -1.,  1., -1.])
+    """
     pi = policy(states)
     d_logits = -advantages[:, None] * pi.d_log_prob(actions)
     if ent_coef:

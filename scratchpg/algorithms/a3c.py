@@ -12,7 +12,7 @@ averages of RMSProp are shared in the same way. A worker that is halted, at any 
 
 Use it where the environment is slow: N workers wait at the same time. Where it is fast, A2C with a vector of
 environments is simpler and can be repeated bit for bit, which A3C with more than one worker can't. Its loss is A2C's.
-Source: Mnih et al. 2016, arXiv:1602.01783.
+Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3, whose dθ accumulates a sum over steps where this is a mean.
 """
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Actor-critic: learn from a prediction instead of waiting for the end of the episode (Sutton & Barto 2018, 13.5).
+"""Actor-critic: learn from a prediction instead of waiting for the end of the episode.
 
 For a fixed policy V_π(s) = E[G_t | s_t = s] (3.2) is a fixed number, G_t the random variable that it averages. The
 critic V_φ may be drawn to G_t, or, by Bellman's equation (3.3), to a target that is known after one step:
@@ -9,14 +9,15 @@ critic V_φ may be drawn to G_t, or, by Bellman's equation (3.3), to a target th
 
 and the actor takes the same difference, target minus prediction, for its advantage: Ψ_t = G_t - V(s_t), or δ_t. From
 here on γ^t is left out, as is common: for γ < 1 the estimate is then not that of ∇J, even with the true V (as in
-REINFORCE without `keep_gamma_t`). A step of SGD on (2.3) with rate η is (3.5) or (3.6) with α = 2η where V is a
-table; here Adam takes it.
+REINFORCE without `keep_gamma_t`). A step of SGD on (2.3) over B rows with rate η is (3.5) or (3.6) with α = 2η/B where
+V is a table; here Adam takes it.
 
 With "mc" a time limit counts as the end of an episode, as in REINFORCE: G_t sums the rewards up to it.
 
 Use "td" to learn within long or endless episodes: predicting from predictions has little variance, and is biased while
 V is wrong; with one update per step it takes few steps and many seconds. "mc" is REINFORCE with a baseline, without its
-γ^t and as a mean over steps. The loss of a single step is noise around 0: watch the return.
+γ^t and as a mean over steps. The loss of a single step is noise around 0: watch the return. Source: Sutton & Barto
+2018, 13.5, and their (3.14), (6.1), (6.2), (6.5) for (3.3), (3.5), (3.6), (3.7), with R_{t+1} for r_t.
 """
 
 import math

@@ -49,7 +49,12 @@ def gradient(
     policy: SoftmaxPolicy, states: Array, actions: Array, old_log_prob: Array, advantages: Array, *,
     clip_range: float = 0.2, ent_coef: float = 0.0,
 ) -> Array:  # fmt: skip
-    """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ]. Arguments as in `loss`."""
+    """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ]. Arguments as in `loss`.
+
+    >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)
+    >>> gradient(policy, [[1.0]] * 2, [1, 1], np.log([0.5, 0.4]), [2.0, 9.0])  # r = 1 and 1.25: the second is clipped
+    array([ 0.5, -0.5,  0.5, -0.5])
+    """
     pi = policy(states)
     ratio = np.exp(pi.log_prob(actions) - old_log_prob)
     clipped = np.where(advantages < 0, ratio < 1 - clip_range, ratio > 1 + clip_range)

@@ -24,6 +24,7 @@ def test_eq_1_1_objective(case):
     R = (case.discounts * case.batch.rewards).sum(axis=0)
     agree(discounted(case.batch.rewards, case.gamma, case.batch.ended)[0], R)
     agree(case.mdp.objective(case.policy, case.gamma), case.batch.probability @ R)
+    agree(case.batch.objective(case.gamma), case.batch.probability @ R)
 
 
 @given(cases())
@@ -58,7 +59,7 @@ def test_eq_1_4_leibniz(case):
     R = literal_returns(case.batch.rewards, case.gamma)[0]
     d_J = derivative(lambda policy: case.mdp.objective(policy, case.gamma), case.policy)
     agree(d_J, R @ d_p, "finite difference")
-    agree(case.gradient, R @ d_p, "finite difference")
+    agree(case.batch.gradient(case.policy, case.gamma), R @ d_p, "finite difference")
 
 
 @given(small)
@@ -74,7 +75,7 @@ def test_eq_1_6_score_times_return(case):
     """∇J(θ) = E[∇log p(τ|θ) R(τ)]."""
     scores = case.estimates(np.ones(case.batch.valid.shape))
     R = literal_returns(case.batch.rewards, case.gamma)[0]
-    agree(case.gradient, (case.batch.probability * R) @ scores)
+    agree(case.batch.gradient(case.policy, case.gamma), (case.batch.probability * R) @ scores)
 
 
 @given(cases())
