@@ -107,11 +107,11 @@ def test_epochs_partition_the_batch_and_leave_its_numbers_frozen(monkeypatch):
     original, original_value = ppo.gradient, Value.mse_gradient
 
     def record(policy, states, actions, old_log_prob, advantages, **kwargs):
-        seen.append(np.column_stack([states, actions, old_log_prob, advantages]))
+        seen[-1] = np.column_stack([states, actions, old_log_prob, advantages, seen[-1]])
         return original(policy, states, actions, old_log_prob, advantages, **kwargs)
 
     def record_value(value, states, targets):
-        seen[-1] = np.column_stack([seen[-1], targets])
+        seen.append(targets)
         return original_value(value, states, targets)
 
     monkeypatch.setattr(ppo, "gradient", record)

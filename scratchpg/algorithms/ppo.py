@@ -83,8 +83,7 @@ def train(
         kl                   mean_t KL(π_old ‖ π), in nats: up to some 0.01; above 0.05 the steps are too large
         clip_fraction        the share of rows with |r_t - 1| > ε: up to some 0.2; always 0 means ε does nothing
         entropy              mean_t H(π), in nats: falls slowly from log A; near 0 exploration has ended
-        explained_variance   1 - Var[target - V] / Var[target], of V after its fit: towards 1 as long as targets vary;
-                             at or below 0 V is no better than a constant
+        explained_variance   1 - Var[target - V] / Var[target], of V after its fit: towards 1; ≤ 0: a constant would do
         gradient_norm        of the policy, in the last minibatch, before clipping: mostly below max_grad_norm
     """
     rng = generator(seed, rng)
@@ -108,9 +107,8 @@ def train(
             for start in range(0, len(order), batch_size):
                 s, a, old, A, G = (x[start : start + batch_size] for x in shuffled)
                 A = normalized(A) if normalize_advantage else A
-                d_theta = gradient(policy, s, a, old, A, clip_range=epsilon, ent_coef=ent_coef)
                 critic.step(value.mse_gradient(s, G))
-                gradient_norm = actor.step(d_theta)
+                gradient_norm = actor.step(gradient(policy, s, a, old, A, clip_range=epsilon, ent_coef=ent_coef))
             if target_kl is not None and pi_old.kl(policy(states)).mean() > target_kl:
                 break
 
