@@ -106,11 +106,11 @@ def _check_setting(name: str, value: Any, annotation: Any) -> None:
         raise TypeError(f"{name} must be True or False, not {value!r}")
     if name not in HYPERPARAMETERS or (value is None and NoneType in get_args(annotation)):
         return
-    values = value if isinstance(value, tuple) and annotation == Schedule and len(value) == 2 else (value,)
-    for i, x in enumerate(values):
-        ends_at_0 = i == 1 and isinstance(x, Real) and not isinstance(x, bool) and x == 0
-        if not ends_at_0:
-            check_hyperparameters(**{name: x})
+    if annotation == Schedule and isinstance(value, tuple) and len(value) == 2:
+        value, last = value
+        if not isinstance(last, Real) or isinstance(last, bool) or last != 0:  # 0 is where a schedule may end
+            check_hyperparameters(**{name: last})
+    check_hyperparameters(**{name: value})
 
 
 def _check_rows(names: Sequence[str], arguments: list[Any], places: Sequence[int]) -> None:

@@ -112,7 +112,8 @@ class Face:
         last = []
         if not self.vector:
             self.ended = terminated or truncated
-        elif (shapes := [np.shape(x) for x in (rewards, terminated, truncated)]) != [(self.n,)] * 3:
+        elif not rewards.shape == terminated.shape == truncated.shape == (self.n,):
+            shapes = f"{rewards.shape}, {terminated.shape}, {truncated.shape}"
             raise ValueError(f"rewards, terminated, truncated must be of {self.n} environments, not of shapes {shapes}")
         elif self.same_step and (ended := terminated | truncated).any():
             if not (info.get("_final_obs", False) & ended == ended).all():

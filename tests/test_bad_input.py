@@ -312,7 +312,7 @@ CALLS = {
     "rewards for too few": (
         lambda: next(train(env=Narrow([SCRIPT] * 3, SAME_STEP))),
         ValueError,
-        "rewards, terminated, truncated must be of 3 environments, not of shapes [(1,), (3,), (3,)]",
+        "rewards, terminated, truncated must be of 3 environments, not of shapes (1,), (3,), (3,)",
     ),
     "NaN in a picture": (
         lambda: evaluate(policy(4, 2), Pictures(np.full((2, 2), np.nan))),

@@ -40,7 +40,8 @@ def test_every_file_it_names_is_there():
 def test_every_option_and_heading_it_names_is_there():
     files = [*(ROOT / "examples").glob("*.py"), *(ROOT / "tests").rglob("*.py")]
     sources = [file.read_text(encoding="utf-8") for file in files]
-    for option in set(re.findall(r"--[a-z]+", README)) - {"--help"}:
+    own = {"--help"} if (ROOT / "tests" / "planted").is_dir() else {"--help", "--exercise"}
+    for option in set(re.findall(r"--[a-z]+", README)) - own:
         assert any(f'"{option}"' in source for source in sources), option
     headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)}
     assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
