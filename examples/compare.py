@@ -135,7 +135,7 @@ def draw(figure, curves, goal, env_id):
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     figure.set_size_inches(10, 4.2)
-    figure.suptitle(f"{env_id}: median and middle half of {max(map(len, curves.values()))} run(s)")
+    figure.suptitle(f"{env_id}: median and middle half; runs per curve: {max(map(len, curves.values()))}")
     panels = figure.subplots(1, 2, sharey=True)
     for column, label in enumerate(["environment steps", "seconds of training"]):
         panels[column].set(xscale="log", xlabel=label)

@@ -72,7 +72,7 @@ def draw(panels, steps, found):
     variance.set(title="Var[ĝ] with V, over that without", ylim=(0, None))
     returns.set(title="mean return", ylim=(0, None))
     for axes in panels:
-        axes.set_xlabel("thousands of steps that the policy has learned for")
+        axes.set_xlabel("steps learned, in thousands")
         axes.legend()
 
 
