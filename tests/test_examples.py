@@ -626,7 +626,7 @@ def test_watch_renders_a_gif_with_every_step(run, saved, tmp_path):
     assert len(returns) == 2 and milliseconds == 20 * (1 + sum(returns))
 
 
-def test_watch_interrupted_leaves_the_file_that_was_there(run, saved, tmp_path, monkeypatch):
+def test_watch_interrupted_as_it_renders_leaves_the_old_file(run, saved, tmp_path, monkeypatch):
     pytest.importorskip("pygame")
     pytest.importorskip("PIL.Image")
     gif = tmp_path / "play.gif"
