@@ -22,6 +22,14 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equivalent: to NumPy any negative number is the unknown size",
     },
     "returns": {
+        (
+            "normalized",
+            "equal = (advantages == advantages[1]).all()",
+        ): "equivalent: where all are equal, any one will do",
+        (
+            "normalized",
+            "centred = advantages - (advantages[1] if equal else advantages.mean())",
+        ): "equivalent: where all are equal, any one will do",
         ("discounted", "return _accumulate(r / 1.0, gamma * ~ended.astype(bool))"): "equivalent: a copy, as floats",
         ("_alike", "for name, x in zip(arrays, xs, strict=False):"): "equivalent: xs was made of arrays, one of each",
     },
