@@ -52,8 +52,9 @@ def train(
     make_env: an environment id, or a function that makes one; "spawn" and "forkserver" need it at the top of a module.
     start_method: "fork", "spawn" or "forkserver"; None is the platform's default.
 
-    Closing the generator, or Ctrl-C, stops the workers. A worker that fails ends the run with a RuntimeError (a
-    FloatingPointError if it diverged) that names it and its traceback or signal; what was learned so far is kept.
+    The run ends when all workers have, so one that hangs keeps it waiting. Closing the generator, or Ctrl-C, stops them
+    all. A worker that fails ends the run with a RuntimeError (a FloatingPointError if it diverged) that names it and
+    its traceback or signal; what was learned so far is kept.
     """
     context = multiprocessing.get_context(start_method)
     shared: Any = Shared(
