@@ -152,7 +152,7 @@ def draw(figure, curves, goal, env_id):
         axis, (begin, end) = panels[column].xaxis, panels[column].get_xlim()
         if end < 100 * begin:  # powers of ten alone are too few, and what Matplotlib writes between them overlaps
             axis.set_major_locator(MaxNLocator(4) if end < 5 * begin else LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter("{x:,g}")
+            axis.set_major_formatter("{x:,.10g}")
         axis.set_minor_formatter("")
     panels[0].set_ylabel("return, mean of fresh episodes")
     panels[1].legend()

@@ -8,6 +8,7 @@ The screen needs pygame (gymnasium[classic-control]), a GIF also Pillow (scratch
 """
 
 import argparse
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -77,7 +78,7 @@ def main():
             policy = checkpoint.policy if checkpoint else SoftmaxPolicy.for_env(env, rng=args.seed)
             frames = play(env, policy, args)
             if args.out:
-                part = args.out.with_stem(f"{args.out.stem}.part")  # until it is whole, what stood there stays
+                part = args.out.with_stem(f"{args.out.stem}.{os.getpid()}")  # until it is whole, what stood there stays
                 try:
                     write(part, frames, env.metadata.get("render_fps") or 30)
                     part.replace(args.out)

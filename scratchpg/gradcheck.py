@@ -40,7 +40,7 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
 
     Each component is held against its own size, not against the largest. Only the rounding of f over the step counts as
     no error: components below about ε^(4/5) of f, or of the largest, are beyond any difference. AssertionError names
-    the worst component if its relative error exceeds rtol, or is NaN. ValueError if f(θ) is infinite or no number.
+    the worst component if its relative error exceeds rtol, or is NaN. ValueError if f(θ) is infinite or an array.
 
     >>> theta = np.array([1.0, 2.0])
     >>> check_gradient(lambda theta: theta @ theta, 2 * theta, theta) < 1e-10

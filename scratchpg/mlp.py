@@ -60,11 +60,12 @@ class MLP:
         super().__setattr__(name, value)
 
     def __getstate__(self) -> Any:
-        """Copies and pickles are made from θ, so that the layers of the copy are views of its own θ."""
-        return self.sizes, self.theta
+        """A deep copy or a pickle has a θ of its own, of which its layers are views; a shallow copy shares θ."""
+        return {name: x for name, x in vars(self).items() if name != "layers"}
 
     def __setstate__(self, state: Any) -> None:
-        MLP.__init__(self, state[0], theta=state[1])
+        MLP.__init__(self, state["sizes"], theta=state["theta"])
+        vars(self).update(state)
 
     def __call__(self, x: Array) -> Array:
         """y (B, sizes[-1]) for x (B, sizes[0])."""

@@ -53,7 +53,8 @@ def crew(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds:
                 process.start()
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 how = f'start_method="{context.get_start_method()}" sends a worker its arguments by pickle ({error})'
-                raise TypeError(f"{how}: make_env must be an id or a function at the top of a module") from None
+                what = "make_env must be an id or a function at the top of a module, the networks of such a class"
+                raise TypeError(f"{how}: {what}") from None
             sender.close()  # now the worker alone has it: when it ends, however that is, so does the pipe
             workers[pipe] = process
         at_work = set(workers)

@@ -91,7 +91,7 @@ class Face:
         self.same_step = mode is AutoresetMode.SAME_STEP
         self.space, actions = spaces_of(env)
         self.box = isinstance(self.space, Box)  # what `flatten` makes of a Box has the dtype of the space, lossy or not
-        self.flatten = np.ravel if self.box else functools.partial(flatten, self.space)
+        self.flatten = (lambda x: np.array(x).ravel()) if self.box else functools.partial(flatten, self.space)
         self.shape = (self.n,) * self.vector + (self.space.shape if isinstance(self.space, Box) else (self.size,))
         self.first_action, self.dtype = int(getattr(actions, "start", 0)), env.action_space.dtype
 
@@ -112,8 +112,8 @@ class Face:
         last = []
         if not self.vector:
             self.ended = terminated or truncated
-        elif not rewards.shape == terminated.shape == truncated.shape == (self.n,):
-            shapes = f"{rewards.shape}, {terminated.shape}, {truncated.shape}"
+        elif not np.shape(rewards) == np.shape(terminated) == np.shape(truncated) == (self.n,):
+            shapes = f"{np.shape(rewards)}, {np.shape(terminated)}, {np.shape(truncated)}"
             raise ValueError(f"rewards, terminated, truncated must be of {self.n} environments, not of shapes {shapes}")
         elif self.same_step and (ended := terminated | truncated).any():
             if not (info.get("_final_obs", False) & ended == ended).all():

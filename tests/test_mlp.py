@@ -157,8 +157,15 @@ def test_an_optimiser_copied_with_its_network_moves_the_copy(duplicate):
     assert same_bits(other.theta, policy.theta - np.float32(0.5))
 
 
-def test_a_copy_is_of_the_same_kind():
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_a_copy_is_of_the_same_kind(duplicate):
     class Kin(MLP):
         pass
 
-    assert type(copy.deepcopy(Kin((2, 1), rng=0))) is Kin
+    one = Kin((2, 1), rng=0)
+    one.scale = 3.0
+    other = duplicate(one)
+    assert type(other) is Kin and other.scale == 3.0
+    other.theta[:] = 1
+    assert all((W == 1).all() for W, _ in other.layers)
+    assert one.theta.all() == (duplicate is copy.copy)  # a shallow copy shares θ

@@ -421,6 +421,23 @@ def test_an_episode_that_never_ends_because_of_nan_is_refused():
         Collector(endless, SoftmaxPolicy((3, 2), rng=0), 0).collect_episodes(1)
 
 
+def test_last_observations_outlive_the_memory_they_came_in():
+    """An environment may write its next last observation where it wrote the one before."""
+    env, memory = ScriptedVector([[(2, "truncated")]], SAME_STEP), np.empty(3, np.float32)
+    step = env.step
+
+    def stepped(actions):
+        *results, info = step(actions)
+        if info:
+            memory[:] = info["final_obs"][0]
+            info["final_obs"][0] = memory
+        return *results, info
+
+    env.step = stepped
+    batch = Collector(env, policy(), rng=0).collect(6)
+    assert [state.tolist() for _, _, state in batch.last_states] == [observation(0, k, 2).tolist() for k in range(3)]
+
+
 @pytest.mark.parametrize("seen", [0.5, [0.5], [0.5, 0.5], [[0.5, 0.5, 0.5]]])
 def test_observations_of_another_shape_are_refused(seen):
     env = Scripted([(5, "terminated")])

@@ -49,7 +49,8 @@ def train(
 ) -> Updates:  # fmt: skip
     """Train policy and value in place with `workers` processes; yields Progress some twenty times a second.
 
-    make_env: an environment id, or a function that makes one; "spawn" and "forkserver" need it at the top of a module.
+    make_env: an environment id, or a function that makes one; "spawn" and "forkserver" need it, and the classes of the
+        networks, at the top of a module.
     start_method: "fork", "spawn" or "forkserver"; None is the platform's default.
 
     The run ends when all workers have, so one that hangs keeps it waiting. Closing the generator, or Ctrl-C, stops them
