@@ -6,7 +6,6 @@ stands; the step after that ignores its action and returns the first observation
 with reward 0). In SAME_STEP mode there are no reset rows and the true last observation comes beside the others.
 """
 
-import functools
 from typing import Any
 
 import gymnasium as gym
@@ -90,15 +89,14 @@ class Face:
             raise ValueError(f"a vector environment must have autoreset mode NEXT_STEP or SAME_STEP, not {mode}")
         self.same_step = mode is AutoresetMode.SAME_STEP
         self.space, actions = spaces_of(env)
-        self.box = isinstance(self.space, Box)  # what `flatten` makes of a Box has the dtype of the space, lossy or not
-        self.flatten = (lambda x: np.array(x).ravel()) if self.box else functools.partial(flatten, self.space)
-        self.shape = (self.n,) * self.vector + (self.space.shape if isinstance(self.space, Box) else (self.size,))
+        one = self.space.shape if isinstance(self.space, Box) else (self.size,)
+        self.shape = (self.n, *one) if self.vector else one
         self.first_action, self.dtype = int(getattr(actions, "start", 0)), env.action_space.dtype
 
     def reset(self, seed: int | None = None) -> Array:
         """The first observations (n, size). Seed once; without a seed the environment's own generator goes on."""
         self.ended = False
-        return self._flatten(self.env.reset(seed=seed)[0])
+        return self._rows(self.env.reset(seed=seed)[0])
 
     def step(self, actions: Array) -> tuple[Any, Any, Any, Any, list[tuple[int, Any]]]:
         """Observations, rewards, terminated, truncated, each of n rows (or one value for all of one row), and the
@@ -118,13 +116,18 @@ class Face:
         elif self.same_step and (ended := terminated | truncated).any():
             if not (info.get("_final_obs", False) & ended == ended).all():
                 raise ValueError('a SAME_STEP environment must give info["final_obs"] where an episode ended')
-            last = [(row, self.flatten(info["final_obs"][row])) for row in np.flatnonzero(ended).tolist()]
-        return self._flatten(observations), rewards, terminated, truncated, last
+            last = [(row, self._flat(info["final_obs"][row])) for row in np.flatnonzero(ended).tolist()]
+        return self._rows(observations), rewards, terminated, truncated, last
 
-    def _flatten(self, observations: Any) -> Array:
-        if not self.box:
+    def _flat(self, observation: Any) -> Any:
+        """One observation, flat, in memory of its own. `flatten` would cast a Box to the dtype of its space."""
+        return np.array(observation).ravel() if isinstance(self.space, Box) else flatten(self.space, observation)
+
+    def _rows(self, observations: Any) -> Array:
+        """What the environment returned, (n, size)."""
+        if not isinstance(self.space, Box):
             rows = iterate(self.env.observation_space, observations) if self.vector else [observations]
-            observations = np.reshape([self.flatten(row) for row in rows], self.shape)
+            observations = np.reshape([self._flat(row) for row in rows], self.shape)
         observations = np.asarray(observations)
         if observations.shape != self.shape:  # NumPy would spread one that is too small over the row in silence
             raise ValueError(f"observations of {self.space} must have shape {self.shape}, not {observations.shape}")

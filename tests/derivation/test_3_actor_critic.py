@@ -84,6 +84,15 @@ def test_eq_3_5_monte_carlo(case):
 
 
 @given(cases())
+def test_eq_3_5_in_a_batch(case):
+    """A step of rate η on B rows moves a table, here W of a linear V of one-hot states, with α = 2η/B."""
+    B = case.mdp.start.size
+    states, G, eta = np.eye(B), case.rng.normal(size=B), 0.1
+    value = Value((B,), case.rng, dtype=np.float64)
+    agree(-eta * value.mse_gradient(states, G)[:B], 2 * eta / B * (G - value(states)))
+
+
+@given(cases())
 def test_eq_3_5_as_training_weighs(case):
     """`actor_critic.train(method="mc")` weighs by G_t - V(s_t), predicted before the step on φ."""
     v, _ = case.batch.values(at(case.value, case.value.theta.copy()))

@@ -96,7 +96,7 @@ DEFECTS = (
         "in SAME_STEP mode the bootstrap at a time limit has nothing to do with where the episode stood",
         "the reset observation is taken for the last one of the episode",
         "scratchpg/spaces.py",
-        {'self.flatten(info["final_obs"][row])': "observations[row]"},
+        {'self._flat(info["final_obs"][row])': "observations[row]"},
         tests=ROLLOUT,
     ),
     Defect(
