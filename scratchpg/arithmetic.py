@@ -3,6 +3,8 @@
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context, copy_context
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -23,20 +25,37 @@ def _openblas(verb: str, default: Any) -> Any:
 
 
 _get_threads, _set_threads = _openblas("get", lambda: 1), _openblas("set", lambda n: None)
+_users, _threads_before, _lock = 0, 1, RLock()  # who asks for one thread, and how many there were
 
 
 @contextmanager
-def plain_arithmetic() -> Iterator[None]:
-    """Within it matrix products take one thread and an overflow passes in silence; afterwards all is as it was.
+def one_thread() -> Iterator[None]:
+    """Within it matrix products take one thread. Where several overlap, the last to end restores what was before.
 
     Matrices as small as these gain nothing from threads, and on a busy machine threads that wait for each other make
-    the same training many times slower. An overflow needs no warning: what it spoils is caught where it matters, as a
-    FloatingPointError of the optimiser or the collector that says what is not finite.
+    the same training many times slower. A training run stands within from its first update until it ends or is closed.
     """
-    threads = _get_threads()
+    global _users, _threads_before
+    with _lock:
+        if not _users:
+            _threads_before = _get_threads()
+            _set_threads(1)
+        _users += 1
     try:
-        _set_threads(1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            yield
+        yield
     finally:
-        _set_threads(threads)
+        with _lock:
+            _users -= 1
+            if not _users:
+                _set_threads(_threads_before)
+
+
+def quietly() -> Context:
+    """A context, the present one but for this: what it runs may overflow in silence.
+
+    An overflow needs no warning: what it spoils is caught where it matters, as a FloatingPointError of the optimiser or
+    the collector that says what is not finite.
+    """
+    context = copy_context()
+    context.run(np.seterr, over="ignore", invalid="ignore")
+    return context

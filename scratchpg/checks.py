@@ -5,7 +5,6 @@ import inspect
 import math
 import multiprocessing
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
 from types import NoneType
 from typing import Any, ParamSpec, TypeVar, get_args
 
@@ -25,12 +24,13 @@ class NonFiniteError(FloatingPointError, ValueError):
     """A NaN or an infinity where a finite number is needed: a run that diverges, or an environment that returns one."""
 
 
+REAL, INTEGER = (int, float, np.integer, np.floating), (int, np.integer)
 # The values there are: a type, how a message calls them, the test of one.
-NATURAL = Integral, "an integer of at least 0", lambda x: x >= 0
-COUNT = Integral, "an integer of at least 1", lambda x: x >= 1
-SHARE = Real, "a number in [0, 1]", lambda x: 0 <= x <= 1
-DECAY = Real, "a number in [0, 1)", lambda x: 0 <= x < 1
-POSITIVE = Real, "a finite number > 0", lambda x: 0 < x < math.inf
+NATURAL = INTEGER, "an integer of at least 0", lambda x: x >= 0
+COUNT = INTEGER, "an integer of at least 1", lambda x: x >= 1
+SHARE = REAL, "a number in [0, 1]", lambda x: 0 <= x <= 1
+DECAY = REAL, "a number in [0, 1)", lambda x: 0 <= x < 1
+POSITIVE = REAL, "a finite number > 0", lambda x: 0 < x < math.inf
 METHODS = multiprocessing.get_all_start_methods()
 
 HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
@@ -50,11 +50,11 @@ HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
     "learning_rate": ("the step size, of the policy alone where the value has its own", *POSITIVE),
     "value_learning_rate": ("the step size of the value", *POSITIVE),
     "clip_range": ("ε of the clip", *POSITIVE),
-    "ent_coef": ("the weight β of the entropy bonus", Real, "a finite number ≥ 0", lambda x: 0 <= x < math.inf),
+    "ent_coef": ("the weight β of the entropy bonus", REAL, "a finite number ≥ 0", lambda x: 0 <= x < math.inf),
     "alpha": ("the decay of RMSProp's average", *DECAY),
     "beta": ("a decay of Adam's averages", *DECAY),
     "eps": ("the ε of an optimiser", *POSITIVE),
-    "max_grad_norm": ("the longest gradient left unclipped", Real, "a number > 0 (inf: never clip)", lambda x: x > 0),
+    "max_grad_norm": ("the longest gradient left unclipped", REAL, "a number > 0 (inf: never clip)", lambda x: x > 0),
     "method": ("how the critic learns", str, '"td" or "mc"', lambda x: x in ("td", "mc")),
     "start_method": ("how worker processes begin", str, f"one of {', '.join(METHODS)}", lambda x: x in METHODS),
     "target_kl": ("the KL at which the epochs stop", *POSITIVE),
@@ -65,7 +65,7 @@ def check_hyperparameters(**values: Any) -> None:
     """Raise TypeError or ValueError unless the table above admits each value."""
     for name, value in values.items():
         meaning, kind, expected, admits = HYPERPARAMETERS[name]
-        fits = isinstance(value, kind) and not isinstance(value, bool | np.bool_)  # a truth value is no number
+        fits = isinstance(value, kind) and value is not True and value is not False  # a truth value is no number
         if not fits or not admits(value):
             error = ValueError if fits else TypeError
             raise error(f"{name} ({meaning}) must be {expected}, not {value!r}")
@@ -106,9 +106,9 @@ def _check_setting(name: str, value: Any, annotation: Any) -> None:
         raise TypeError(f"{name} must be True or False, not {value!r}")
     if name not in HYPERPARAMETERS or (value is None and NoneType in get_args(annotation)):
         return
-    if annotation == Schedule and isinstance(value, tuple) and len(value) == 2:
+    if isinstance(value, tuple) and len(value) == 2 and annotation == Schedule:
         value, last = value
-        if not isinstance(last, Real) or isinstance(last, bool) or last != 0:  # 0 is where a schedule may end
+        if not isinstance(last, REAL) or isinstance(last, bool) or last != 0:  # 0 is where a schedule may end
             check_hyperparameters(**{name: last})
     check_hyperparameters(**{name: value})
 
@@ -133,7 +133,7 @@ def _check_rows(names: Sequence[str], arguments: list[Any], places: Sequence[int
 def widths(name: str, sizes: Sizes, least: int) -> tuple[int, ...]:
     """The widths of layers, as a tuple of positive integers, at least so many of them."""
     ns = tuple(sizes) if np.iterable(sizes) else (0,)
-    if len(ns) < least or not all(isinstance(n, Integral) and n >= 1 and n is not True for n in ns):
+    if len(ns) < least or not all(isinstance(n, INTEGER) and n >= 1 and n is not True for n in ns):
         raise ValueError(f"{name} must be {least} or more widths, integers of at least 1, not {sizes!r}")
     return tuple(int(n) for n in ns)
 

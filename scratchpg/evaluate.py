@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .arithmetic import plain_arithmetic
+from .arithmetic import one_thread, quietly
 from .checks import Array, checked
 from .returns import discounted
 from .rollout import Collector
@@ -21,7 +21,8 @@ def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = Fa
     >>> evaluate(SoftmaxPolicy((4, 2), rng=0), gym.make("CartPole-v1"), episodes=3, seed=0).shape
     (3,)
     """
-    with plain_arithmetic():
-        batch = Collector(env, policy, seed, greedy=greedy).collect_episodes(episodes)
+    collector = Collector(env, policy, seed, greedy=greedy)
+    with one_thread():
+        batch = quietly().run(collector.collect_episodes, episodes)
     G, begins = discounted(batch.rewards, 1.0, batch.ended), (batch.timesteps() == 0) & batch.valid
     return G.T[begins.T]

@@ -46,7 +46,7 @@ class MLP:
             raise ValueError(f"theta must be {expected}, not {describe(theta)}")
         parts = np.split(self.theta, ends[:-1])
         tables = [part.reshape(-1, m) for part, m in zip(parts, self.sizes[1:], strict=True)]
-        self.layers = [(W_b[:-1], W_b[-1]) for W_b in tables]  # W_l (n, m) and b_l (m,), views into θ
+        self.layers = [(W_b[:-1], W_b[-1:]) for W_b in tables]  # W_l (n, m) and b_l (1, m), views into θ
         if theta is None:
             rng = np.random.default_rng(rng)
             for W, _ in self.layers:

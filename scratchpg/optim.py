@@ -34,13 +34,13 @@ class SGD:
         """
         if np.shape(gradient) != self.theta.shape:
             raise ValueError(f"the gradient must have the shape {self.theta.shape} of theta, not {describe(gradient)}")
-        norm = math.sqrt(gradient @ gradient)
+        norm = math.sqrt(gradient.dot(gradient))
         if not math.isfinite(norm):
             raise NonFiniteError(f"the norm of the gradient is {norm}")
         if norm > self.max_grad_norm:
             gradient = gradient * (self.max_grad_norm / norm)
         step = np.multiply(self._precondition(gradient), self.learning_rate, out=self.scratch)
-        if not math.isfinite(step @ step):
+        if not math.isfinite(step.dot(step)):
             raise NonFiniteError(f"the step of the parameters is not finite (gradient norm {norm:.3g})")
         self.theta -= step
         return norm

@@ -13,6 +13,8 @@ The reward after a_t is r_t here, as in the GAE paper; Sutton and Barto call it 
 rewards; arrays of different shapes, or γ, λ, n out of range, raise ValueError.
 """
 
+import math
+
 import numpy as np
 
 from .checks import Array, check_finite, check_hyperparameters
@@ -39,9 +41,7 @@ def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: flo
     check_hyperparameters(gamma=gamma)
     r, next_v, terminated = _alike(rewards=rewards, next_values=next_values, terminated=terminated)
     next_v = np.where(terminated, 0.0, next_v)
-    check_finite("rewards", r)
-    check_finite("next_values", next_v)
-    return r + gamma * next_v
+    return _finite(r + gamma * next_v, rewards=r, next_values=next_v)
 
 
 def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
@@ -50,10 +50,9 @@ def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Arr
     >>> td_errors([1.0, 1.0], [4.0, 8.0], [8.0, 0.0], [False, True], 0.5)
     array([ 1., -7.])
     """
-    targets = td_targets(rewards, next_values, terminated, gamma)
-    _, v = _alike(rewards=targets, values=values)
-    check_finite("values", v)
-    return targets - v
+    check_hyperparameters(gamma=gamma)
+    r, v, next_v, ends = _alike(rewards=rewards, values=values, next_values=next_values, terminated=terminated)
+    return _td_errors(r, v, next_v, ends, gamma)
 
 
 def n_step(
@@ -87,10 +86,12 @@ def gae(
     >>> gae([1.0, 1.0], [5.0, 5.0], [5.0, 5.0], [False, True], [False, False], gamma=1.0, gae_lambda=0.5)
     array([-1., -4.])
     """
-    check_hyperparameters(gae_lambda=gae_lambda)
-    delta = td_errors(rewards, values, next_values, terminated, gamma)
-    ended = np.logical_or(*_alike(terminated=terminated, truncated=truncated))
-    return _accumulate(delta, gamma * gae_lambda * ~ended)
+    check_hyperparameters(gamma=gamma, gae_lambda=gae_lambda)
+    r, v, next_v, terminated, truncated = _alike(
+        rewards=rewards, values=values, next_values=next_values, terminated=terminated, truncated=truncated
+    )
+    delta = _td_errors(r, v, next_v, terminated, gamma)
+    return _accumulate(delta, np.where(np.logical_or(terminated, truncated), 0.0, gamma * gae_lambda))
 
 
 def normalized(advantages: Array) -> Array:
@@ -116,9 +117,24 @@ def explained_variance(targets: Array, values: Array) -> float:
 
 def _accumulate(x: Array, decay: Array) -> Array:
     """x_t ← x_t + decay_t x_{t+1}, from the last row to the first, in place."""
+    rows, decays = list(x[..., None]), list(decay[..., None])  # views, so that a row of (T,) can be written to, too
     for t in range(len(x) - 2, -1, -1):
-        x[t] += decay[t] * x[t + 1]
+        rows[t] += decays[t] * rows[t + 1]
     return x
+
+
+def _td_errors(r: Array, v: Array, next_v: Array, terminated: Array, gamma: float) -> Array:
+    """(3.7) of arrays that are alike."""
+    next_v = np.where(terminated, 0.0, next_v)
+    return _finite(r + gamma * next_v - v, rewards=r, next_values=next_v, values=v)
+
+
+def _finite(result: Array, **inputs: Array) -> Array:
+    """The result, unless one of the inputs is to blame that it is not finite."""
+    if not math.isfinite(abs(np.vdot(result, result))):
+        for name, x in inputs.items():
+            check_finite(name, x)
+    return result
 
 
 def _alike(**arrays: Array) -> list[Array]:

@@ -34,8 +34,13 @@ class Batch:
         return self.terminated | self.truncated
 
     def rows(self, *weights: Array) -> tuple[Array, ...]:
-        """The valid rows, flat: states (B, observation), actions (B,) and each weight (T, N) as (B,)."""
-        return tuple(x[self.valid] for x in (self.states[:-1], self.actions, *weights))
+        """The valid rows, flat: states (B, observation), actions (B,) and each weight (T, N) as (B,).
+
+        Views into the batch where all rows are valid.
+        """
+        rows = (x.reshape(-1, *x.shape[2:]) for x in (self.states[:-1], self.actions, *weights))
+        valid = self.valid.ravel()
+        return tuple(rows if valid.all() else (x[valid] for x in rows))
 
     def values(self, value: Any) -> tuple[Array, Array]:
         """V(s_t) and V(s_{t+1}), (T, N) each: the successor is the true one, never that of a reset."""
@@ -140,8 +145,8 @@ class Collector:
 
     def _account(self, batch: Batch) -> None:
         """Mask what is no experience, check the rest, and count it."""
+        ended = batch.ended
         if not self.face.same_step:
-            ended = batch.ended
             batch.valid[0] &= ~self.resets
             batch.valid[1:] &= ~ended[:-1]
             self.resets = ended[-1]
@@ -149,18 +154,19 @@ class Collector:
         if experienced < batch.valid.size:
             for x in batch.rewards, batch.terminated, batch.truncated:
                 x[~batch.valid] = 0
+            ended = batch.ended
         check_finite("observations", batch.states)
         for _, _, state in batch.last_states:
             check_finite("last observations", state)
         check_finite("rewards", batch.rewards)
         self.state, self.steps = batch.states[-1], self.steps + experienced
-        begin, ended = 0, batch.ended
-        for end in np.flatnonzero(ended.any(axis=1)).tolist():
+        begin = 0
+        for end in sorted(set(ended.nonzero()[0].tolist())):
             self.running += batch.rewards[begin : end + 1].sum(axis=0)
             self.returns += self.running[ended[end]].tolist()
             self.episodes += int(np.count_nonzero(ended[end]))
             self.running[ended[end]], begin = 0, end + 1
-        self.running += batch.rewards[begin:].sum(axis=0)
+        self.running += np.add.reduce(batch.rewards[begin:])
 
 
 def _resized(batch: Batch, T: int) -> Batch:

@@ -36,8 +36,8 @@ class Softmax:
     def log_probabilities(self) -> Array:
         """log π_a = z_a - max z - log Σ_b exp(z_b - max z), (B, A): finite however large the logits."""
         z = np.asfortranarray(self.logits)  # column by column: a sum over few actions is a sum of columns
-        shifted = z - z.real.max(axis=1, keepdims=True)
-        shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        shifted = z - np.maximum.reduce(z.real, axis=1, keepdims=True)
+        shifted -= np.log(np.add.reduce(np.exp(shifted), axis=1, keepdims=True))
         return shifted
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import plain_arithmetic
+from .arithmetic import one_thread, quietly
 from .checks import P, Rng, Schedule, checked
 from .spaces import build, check_fit
 
@@ -65,16 +65,16 @@ def training(train: Callable[P, Updates]) -> Callable[P, Updates]:
         return updates(train(*args, **kwargs))
 
     def updates(loop: Updates) -> Updates:
-        steps = 0
-        while True:
-            try:
-                with plain_arithmetic():
-                    progress = next(loop)
-            except StopIteration:
-                return
-            except FloatingPointError as error:
-                raise type(error)(f"{error} (after {steps} steps)") from error
-            steps = progress.steps
-            yield progress
+        context, steps = quietly(), 0
+        with one_thread():
+            while True:
+                try:
+                    progress = context.run(next, loop)
+                except StopIteration:
+                    return
+                except FloatingPointError as error:
+                    raise type(error)(f"{error} (after {steps} steps)") from error
+                steps = progress.steps
+                yield progress
 
     return checked(begin)

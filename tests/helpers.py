@@ -26,7 +26,7 @@ def random_network(kind, sizes, rng, scale=1.0):
     """
     network = kind(sizes, dtype=LD)
     network.theta[:] = rng.standard_normal(network.theta.shape)
-    b = getattr(network, "net", network).layers[-1][1]
+    b = getattr(network, "net", network).layers[-1][1][0]
     b[:] = rng.uniform(-scale, scale, b.shape)
     return network
 

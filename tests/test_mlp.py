@@ -108,7 +108,7 @@ def test_float32_is_the_default():
 def test_theta_is_one_vector_and_the_layers_are_views_of_it():
     net = MLP((2, 3, 1), rng=0)
     (W1, b1), (W2, b2) = net.layers
-    np.testing.assert_array_equal(net.theta, np.concatenate([W1.ravel(), b1, W2.ravel(), b2]))
+    np.testing.assert_array_equal(net.theta, np.concatenate([x.ravel() for x in (W1, b1, W2, b2)]))
     before = net.theta
     net.theta -= net.theta  # an optimiser's step, in place
     assert net.theta is before and not W1.any() and not W2.any()

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import plain_arithmetic
+from ..arithmetic import one_thread
 from ..checks import Rng
 from ..optim import RMSProp
 from ..policy import SoftmaxPolicy
@@ -113,5 +113,5 @@ def _work(
     shared: Any, index: int, make_env: Any, policy: SoftmaxPolicy, value: Value, rng: Rng, settings: Any
 ) -> Iterator[None]:
     """What a worker process runs: `worker`, with an environment and networks of its own."""
-    with closing(build(make_env)) as env, plain_arithmetic():
+    with closing(build(make_env)) as env, one_thread(), np.errstate(over="ignore", invalid="ignore"):
         yield from worker(shared, index, env, *deepcopy((policy, value)), rng, *settings)

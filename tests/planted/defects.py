@@ -72,7 +72,7 @@ DEFECTS = (
         "values grow without end, though every episode is short",
         "the value of a terminal state is not counted as 0",
         "scratchpg/returns.py",
-        {"    next_v = np.where(terminated, 0.0, next_v)\n": ""},
+        {"_td_errors(r, v, next_v, terminated, gamma)": "_td_errors(r, v, next_v, False, gamma)"},
         tests=RETURNS,
     ),
     Defect(
@@ -80,7 +80,7 @@ DEFECTS = (
         "advantages just before a time limit depend on the next episode",
         "the λ-recursion is cut where an episode terminated, but goes on past a truncation",
         "scratchpg/returns.py",
-        {"gamma * gae_lambda * ~ended": "gamma * gae_lambda * ~np.asarray(terminated, bool)"},
+        {"np.where(np.logical_or(terminated, truncated), 0.0": "np.where(terminated, 0.0"},
         tests=RETURNS,
     ),
     Defect(
@@ -88,7 +88,7 @@ DEFECTS = (
         "the last step of an episode gets credit for the next one, the step before it loses its own",
         "the mask of step t+1 cuts the recursion at step t",
         "scratchpg/returns.py",
-        {"x[t] += decay[t] * x[t + 1]": "x[t] += decay[t + 1] * x[t + 1]"},
+        {"rows[t] += decays[t] * rows": "rows[t] += decays[t + 1] * rows"},
         tests=RETURNS,
     ),
     Defect(
@@ -264,7 +264,7 @@ DEFECTS = (
         "NaN as soon as a logit exceeds 709",
         "the maximum is not subtracted before exp",
         "scratchpg/softmax.py",
-        {"shifted = z - z.real.max(axis=1, keepdims=True)": "shifted = z.copy()"},
+        {"shifted = z - np.maximum.reduce(z.real, axis=1, keepdims=True)": "shifted = z.copy()"},
         tests=SOFTMAX,
     ),
     Defect(

@@ -1,0 +1,41 @@
+"""The arithmetic of a run: one BLAS thread and no warnings while it lasts, all as before afterwards."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from scratchpg import SoftmaxPolicy, arithmetic, reinforce
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """The number of BLAS threads, of a BLAS that can have eight."""
+    state = [8]
+    monkeypatch.setattr(arithmetic, "_get_threads", lambda: state[0])
+    monkeypatch.setattr(arithmetic, "_set_threads", lambda n: state.__setitem__(0, n))
+    return state
+
+
+def run():
+    """A run of several updates."""
+    return reinforce.train(gym.make("CartPole-v1"), SoftmaxPolicy((4, 2), rng=0), total_steps=500, n_episodes=1, seed=0)
+
+
+@pytest.mark.parametrize("first_to_end", [0, 1])
+def test_threads_are_restored_when_the_last_of_two_runs_ends(threads, first_to_end):
+    runs = [run(), run()]
+    for one in runs:
+        next(one)
+        assert threads == [1]
+    runs[first_to_end].close()
+    assert threads == [1]
+    for _ in runs[1 - first_to_end]:
+        assert threads == [1]
+    assert threads == [8]
+
+
+def test_between_updates_an_overflow_is_the_callers_to_hear_of():
+    before = np.geterr()
+    for _ in run():
+        assert np.geterr() == before
+    assert np.geterr() == before
