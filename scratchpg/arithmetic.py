@@ -25,7 +25,7 @@ def _openblas(verb: str, default: Any) -> Any:
 
 
 _get_threads, _set_threads = _openblas("get", lambda: 1), _openblas("set", lambda n: None)
-_users, _threads_before, _lock = 0, 1, RLock()  # who asks for one thread, and how many there were
+_users, _threads_before, _lock = 0, 1, RLock()  # how many ask for one thread; re-entrant, as garbage may end a run
 
 
 @contextmanager

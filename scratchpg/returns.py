@@ -40,8 +40,7 @@ def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: flo
     """
     check_hyperparameters(gamma=gamma)
     r, next_v, terminated = _alike(rewards=rewards, next_values=next_values, terminated=terminated)
-    next_v = np.where(terminated, 0.0, next_v)
-    return _finite(r + gamma * next_v, rewards=r, next_values=next_v)
+    return _td_errors(r, np.zeros_like(r), next_v, terminated, gamma)  # the error of V(s_t) = 0
 
 
 def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
@@ -124,17 +123,13 @@ def _accumulate(x: Array, decay: Array) -> Array:
 
 
 def _td_errors(r: Array, v: Array, next_v: Array, terminated: Array, gamma: float) -> Array:
-    """(3.7) of arrays that are alike."""
+    """(3.7) of arrays of one shape."""
     next_v = np.where(terminated, 0.0, next_v)
-    return _finite(r + gamma * next_v - v, rewards=r, next_values=next_v, values=v)
-
-
-def _finite(result: Array, **inputs: Array) -> Array:
-    """The result, unless one of the inputs is to blame that it is not finite."""
-    if not math.isfinite(abs(np.vdot(result, result))):
-        for name, x in inputs.items():
+    delta = r + gamma * next_v - v
+    if not math.isfinite(abs(np.vdot(delta, delta))):  # then one of these may be to blame
+        for name, x in ("rewards", r), ("next_values", next_v), ("values", v):
             check_finite(name, x)
-    return result
+    return delta
 
 
 def _alike(**arrays: Array) -> list[Array]:
