@@ -35,7 +35,6 @@ def test_threads_are_restored_when_the_last_of_two_runs_ends(threads, first_to_e
 
 
 def test_between_updates_an_overflow_is_the_callers_to_hear_of():
-    before = np.geterr()
-    for _ in run():
-        assert np.geterr() == before
-    assert np.geterr() == before
+    with np.errstate(over="raise", invalid="raise"):
+        for _ in run():
+            assert np.geterr()["over"] == np.geterr()["invalid"] == "raise"
