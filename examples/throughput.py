@@ -80,10 +80,10 @@ def bare_environment(n_envs):
 
 def products(network, B, backward=True):
     """A function that makes the matrix products of a forward (and a backward) pass over B rows, and nothing else."""
-    _, cache = network.net.forward(np.zeros((B, network.net.sizes[0]), np.float32))
+    _, (_, inputs) = network.net.forward(np.zeros((B, network.net.sizes[0]), np.float32))
     layers = [
         (h, W, np.ones((B, W.shape[1]), np.float32), i)
-        for i, (h, (W, _)) in enumerate(zip(cache, network.net.layers, strict=True))
+        for i, (h, (W, _)) in enumerate(zip(inputs, network.net.layers, strict=True))
     ]
 
     def run():

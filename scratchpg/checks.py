@@ -5,6 +5,7 @@ import inspect
 import math
 import multiprocessing
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from types import NoneType
 from typing import Any, ParamSpec, TypeVar, get_args
 
@@ -18,6 +19,7 @@ Rng = np.random.Generator | int | None  # what np.random.default_rng takes
 Sizes = Sequence[int]  # the widths of layers
 P = ParamSpec("P")
 T = TypeVar("T")
+within_run: ContextVar[bool] = ContextVar("within_run", default=False)
 
 
 class NonFiniteError(FloatingPointError, ValueError):
@@ -77,6 +79,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     Hyperparameters are held against the table; one annotated `… | None` may be None, one annotated as a Schedule may be
     a pair whose last may be 0. What is annotated bool must be one. Beside `states` all arrays are rows: states (B, n),
     B ≥ 1, the others (B,), all finite. A (B, 1) that met a (B,) would broadcast to (B, B) in silence.
+
+    Within a run arguments are taken as they are: its settings were looked at when it began, its data when it came in.
     """
     signature = inspect.signature(function)
     annotations = {name: x.annotation for name, x in signature.parameters.items()}
@@ -85,6 +89,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
+        if within_run.get():
+            return function(*args, **kwargs)
         if len(args) != len(positional) or not kwargs.keys() <= annotations.keys():
             try:
                 bound = signature.bind(*args, **kwargs)

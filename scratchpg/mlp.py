@@ -15,7 +15,7 @@ import numpy as np
 
 from .checks import Array, Rng, Sizes, describe, widths
 
-Cache = list[Array]  # the input of each layer: h_0 … h_{L-1}
+Cache = tuple[Sizes, list[Array]]  # the sizes, and the input of each layer: h_0 … h_{L-1}
 
 
 class MLP:
@@ -73,16 +73,16 @@ class MLP:
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
         """y and what `backward` needs to know about this very pass."""
-        h, cache = np.asarray(x, self.theta.dtype), []
+        h, inputs = np.asarray(x, self.theta.dtype), []
         if h.ndim != 2 or h.shape[1] != self.sizes[0]:
             raise ValueError(f"the input must have shape (B, {self.sizes[0]}), not {h.shape}")
         for W, b in self.layers:
-            cache.append(h)
+            inputs.append(h)
             h = h.dot(W)
             h += b
-            if len(cache) < len(self.layers):
+            if len(inputs) < len(self.layers):
                 np.tanh(h, out=h)
-        return h, cache
+        return h, (self.sizes, inputs)
 
     def backward(self, cache: Cache, d_y: Array) -> Array:
         """∂L/∂θ (P,), given ∂L/∂y (B, sizes[-1]): the chain rule from the last layer to the first.
@@ -91,13 +91,14 @@ class MLP:
         where d_l = ∂L/∂(h_{l-1} W_l + b_l), and 1 - h² is the derivative of tanh, by its value h.
         """
         d = np.asarray(d_y, self.theta.dtype)
-        shapes = [h.shape for h in cache or ()]
-        if shapes != [(len(d), n) for n in self.sizes[:-1]] or d.shape[1:] != self.sizes[-1:]:
-            raise ValueError(f"this cache is of another pass: d_y {d.shape}, layer inputs {shapes}, sizes {self.sizes}")
+        sizes, inputs = cache or ((), [()])
+        if sizes != self.sizes or d.shape != (len(inputs[0]), sizes[-1]):
+            passed = f"the cache is of {len(inputs[0])} rows and sizes {sizes}"
+            raise ValueError(f"this cache is of another pass: d_y {d.shape} and sizes {self.sizes}, but {passed}")
         gradients, ones = [], np.ones(len(d), d.dtype)  # 1 d is Σ_rows d, as a product
-        for h, (W, _) in zip(cache[::-1], self.layers[::-1], strict=True):
+        for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=True):
             gradients += [ones.dot(d), h.T.dot(d).ravel()]
-            if h is not cache[0]:
+            if h is not inputs[0]:
                 d = d.dot(W.T)
                 slope = h * h
                 d *= np.subtract(1, slope, out=slope)

@@ -101,8 +101,9 @@ def normalized(advantages: Array) -> Array:
     advantages, n = np.asarray(advantages), len(advantages)
     if n < 2:
         return advantages
-    equal = (advantages == advantages[0]).all()  # their mean is rounded, so they may seem to deviate from it
-    centred = advantages - (advantages[0] if equal else advantages.mean())
+    first, mean = advantages[0], np.add.reduce(advantages) / n
+    equal = np.count_nonzero(advantages == first) == n  # their mean is rounded, so they may seem to deviate from it
+    centred = advantages - (first if equal else mean)
     return centred / (np.sqrt(centred @ centred / n) + 1e-8)
 
 
@@ -117,8 +118,8 @@ def explained_variance(targets: Array, values: Array) -> float:
 def _accumulate(x: Array, decay: Array) -> Array:
     """x_t ← x_t + decay_t x_{t+1}, from the last row to the first, in place."""
     rows, decays = list(x[..., None]), list(decay[..., None])  # views, so that a row of (T,) can be written to, too
-    for t in range(len(x) - 2, -1, -1):
-        rows[t] += decays[t] * rows[t + 1]
+    for row, decay, later in zip(rows[-2::-1], decays[-2::-1], rows[:0:-1], strict=True):
+        row += decay * later
     return x
 
 

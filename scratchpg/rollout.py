@@ -40,7 +40,7 @@ class Batch:
         """
         rows = (x.reshape(-1, *x.shape[2:]) for x in (self.states[:-1], self.actions, *weights))
         valid = self.valid.ravel()
-        return tuple(rows if valid.all() else (x[valid] for x in rows))
+        return tuple(rows if np.count_nonzero(valid) == len(valid) else (x[valid] for x in rows))
 
     def values(self, value: Any) -> tuple[Array, Array]:
         """V(s_t) and V(s_{t+1}), (T, N) each: the successor is the true one, never that of a reset."""
@@ -146,15 +146,15 @@ class Collector:
     def _account(self, batch: Batch) -> None:
         """Mask what is no experience, check the rest, and count it."""
         ended = batch.ended
-        if not self.face.same_step:
-            batch.valid[0] &= ~self.resets
-            batch.valid[1:] &= ~ended[:-1]
-            self.resets = ended[-1]
-        experienced = int(np.count_nonzero(batch.valid))
-        if experienced < batch.valid.size:
+        if np.count_nonzero(ended) or np.count_nonzero(self.resets):  # else all rows are experience
+            if not self.face.same_step:
+                batch.valid[0] &= ~self.resets
+                batch.valid[1:] &= ~ended[:-1]
+                self.resets = ended[-1]
             for x in batch.rewards, batch.terminated, batch.truncated:
                 x[~batch.valid] = 0
             ended = batch.ended
+        experienced = int(np.count_nonzero(batch.valid))
         check_finite("observations", batch.states)
         for _, _, state in batch.last_states:
             check_finite("last observations", state)
@@ -162,7 +162,7 @@ class Collector:
         self.state, self.steps = batch.states[-1], self.steps + experienced
         begin = 0
         for end in sorted(set(ended.nonzero()[0].tolist())):
-            self.running += batch.rewards[begin : end + 1].sum(axis=0)
+            self.running += np.add.reduce(batch.rewards[begin : end + 1])
             self.returns += self.running[ended[end]].tolist()
             self.episodes += int(np.count_nonzero(ended[end]))
             self.running[ended[end]], begin = 0, end + 1

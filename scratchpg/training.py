@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import one_thread, quietly
-from .checks import P, Rng, Schedule, checked
+from .checks import P, Rng, Schedule, checked, within_run
 from .spaces import build, check_fit
 
 
@@ -66,6 +66,7 @@ def training(train: Callable[P, Updates]) -> Callable[P, Updates]:
 
     def updates(loop: Updates) -> Updates:
         context, steps = quietly(), 0
+        context.run(within_run.set, True)
         with one_thread():
             while True:
                 try:

@@ -1,10 +1,10 @@
-"""The arithmetic of a run: one BLAS thread and no warnings while it lasts, all as before afterwards."""
+"""What holds within a run and not outside: one BLAS thread, no warnings, arguments that are not looked at again."""
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from scratchpg import SoftmaxPolicy, arithmetic, reinforce
+from scratchpg import SoftmaxPolicy, arithmetic, checks, reinforce
 
 
 @pytest.fixture
@@ -38,3 +38,12 @@ def test_between_updates_an_overflow_is_the_callers_to_hear_of():
     with np.errstate(over="raise", invalid="raise"):
         for _ in run():
             assert np.geterr()["over"] == np.geterr()["invalid"] == "raise"
+
+
+def test_a_runs_own_arguments_are_taken_as_they_are_and_its_callers_are_not(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(checks, "_check_rows", lambda names, arguments, places: looked_at.append(names[places[0]]))
+    for _ in run():
+        assert looked_at == []
+        reinforce.loss(SoftmaxPolicy((4, 2), rng=0), np.zeros((1, 4)), [0], np.ones(1), episodes=1)
+        assert looked_at.pop() == "states"

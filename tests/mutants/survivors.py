@@ -12,8 +12,8 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equivalent: θ was split into one part per layer",
         (
             "MLP.backward",
-            "for h, (W, _) in zip(cache[::-1], self.layers[::-1], strict=False):",
-        ): "equivalent: the shapes that the cache has just been held against are one per layer",
+            "for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=False):",
+        ): "equivalent: a cache has one input per layer of its sizes, and these are the same",
     },
     "value": {
         (
@@ -24,11 +24,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
     "returns": {
         (
             "normalized",
-            "equal = (advantages == advantages[1]).all()",
-        ): "equivalent: where all are equal, any one will do",
-        (
-            "normalized",
-            "centred = advantages - (advantages[1] if equal else advantages.mean())",
+            "first, mean = (advantages[1], np.add.reduce(advantages) / n)",
         ): "equivalent: where all are equal, any one will do",
         ("discounted", "return _accumulate(r / 1.0, gamma * ~ended.astype(bool))"): "equivalent: a copy, as floats",
         ("_alike", "for name, x in zip(arrays, xs, strict=False):"): "equivalent: xs was made of arrays, one of each",

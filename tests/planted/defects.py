@@ -88,7 +88,7 @@ DEFECTS = (
         "the last step of an episode gets credit for the next one, the step before it loses its own",
         "the mask of step t+1 cuts the recursion at step t",
         "scratchpg/returns.py",
-        {"rows[t] += decays[t] * rows": "rows[t] += decays[t + 1] * rows"},
+        {"rows[-2::-1], decays[-2::-1],": "rows[-2::-1], decays[:0:-1],"},
         tests=RETURNS,
     ),
     Defect(
@@ -104,7 +104,7 @@ DEFECTS = (
         "in NEXT_STEP mode one step too many per episode, of reward 0, and its action did nothing",
         "the row in which an environment resets itself is counted as a step",
         "scratchpg/rollout.py",
-        {"            batch.valid[1:] &= ~ended[:-1]\n": ""},
+        {"                batch.valid[1:] &= ~ended[:-1]\n": ""},
         tests=ROLLOUT,
     ),
     Defect(
@@ -289,8 +289,8 @@ DEFECTS = (
         "forward leaves its cache on the network, the next pass overwrites it",
         "scratchpg/mlp.py",
         {
-            "        return h, cache\n": "        self._cache = cache\n        return h, cache\n",
-            "        d = np.asarray(d_y,": "        cache = self._cache\n        d = np.asarray(d_y,",
+            "        return h, (self.sizes, inputs)": "        self.last = self.sizes, inputs\n        return h, None",
+            "        sizes, inputs = cache or": "        sizes, inputs = self.last or",
         },
         tests=MLP,
     ),
