@@ -1,4 +1,4 @@
-"""The arithmetic that training runs under: one BLAS thread, memory that is kept, no warnings of overflow."""
+"""What training runs under: one BLAS thread, memory that is kept, no warnings of overflow."""
 
 import ctypes
 from collections.abc import Iterator
@@ -8,6 +8,8 @@ from threading import RLock
 from typing import Any
 
 import numpy as np
+
+from .checks import within_run
 
 # Have glibc keep the memory of large arrays for the next ones, instead of returning it to the system each time. A fresh
 # array of 128 kB or more otherwise pays for its pages anew: with many rows that is half of the time of a gradient.
@@ -24,7 +26,7 @@ def _openblas(verb: str, default: Any) -> Any:
     return next((getattr(library, form.format(verb)) for form in forms if hasattr(library, form.format(verb))), default)
 
 
-_get_threads, _set_threads = _openblas("get", lambda: 1), _openblas("set", lambda n: None)
+_get_threads, set_threads = _openblas("get", lambda: 1), _openblas("set", lambda n: None)
 _users, _threads_before, _lock = 0, 1, RLock()  # how many ask for one thread; re-entrant, as garbage may end a run
 
 
@@ -39,7 +41,7 @@ def one_thread() -> Iterator[None]:
     with _lock:
         if not _users:
             _threads_before = _get_threads()
-            _set_threads(1)
+            set_threads(1)
         _users += 1
     try:
         yield
@@ -47,15 +49,21 @@ def one_thread() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users:
-                _set_threads(_threads_before)
+                set_threads(_threads_before)
 
 
-def quietly() -> Context:
-    """A context, the present one but for this: what it runs may overflow in silence.
+def enter_run() -> None:
+    """From here on, in this context: an overflow needs no warning, and what a run hands on no second look.
 
-    An overflow needs no warning: what it spoils is caught where it matters, as a FloatingPointError of the optimiser or
-    the collector that says what is not finite.
+    What an overflow spoils is caught where it matters, as a FloatingPointError of the optimiser or the collector that
+    says what is not finite.
     """
+    np.seterr(over="ignore", invalid="ignore")
+    within_run.set(True)
+
+
+def run_context() -> Context:
+    """A context for a run: a copy of the present one, so that neither side sees what the other sets from then on."""
     context = copy_context()
-    context.run(np.seterr, over="ignore", invalid="ignore")
+    context.run(enter_run)
     return context

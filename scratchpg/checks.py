@@ -80,7 +80,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     a pair whose last may be 0. What is annotated bool must be one. Beside `states` all arrays are rows: states (B, n),
     B ≥ 1, the others (B,), all finite. A (B, 1) that met a (B,) would broadcast to (B, B) in silence.
 
-    Within a run arguments are taken as they are: its settings were looked at when it began, its data when it came in.
+    Within a run functions of rows take them as they are: settings were looked at as it began, data as it came in.
     """
     signature = inspect.signature(function)
     annotations = {name: x.annotation for name, x in signature.parameters.items()}
@@ -89,7 +89,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
-        if within_run.get():
+        if rows and within_run.get():
             return function(*args, **kwargs)
         if len(args) != len(positional) or not kwargs.keys() <= annotations.keys():
             try:

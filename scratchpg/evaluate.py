@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from .arithmetic import one_thread, quietly
+from .arithmetic import one_thread, run_context
 from .checks import Array, checked
 from .returns import discounted
-from .rollout import Collector
+from .rollout import Batch, Collector
 from .spaces import AnyEnv
 
 
@@ -21,8 +21,11 @@ def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = Fa
     >>> evaluate(SoftmaxPolicy((4, 2), rng=0), gym.make("CartPole-v1"), episodes=3, seed=0).shape
     (3,)
     """
-    collector = Collector(env, policy, seed, greedy=greedy)
+
+    def collect() -> Batch:
+        return Collector(env, policy, seed, greedy=greedy).collect_episodes(episodes)
+
     with one_thread():
-        batch = quietly().run(collector.collect_episodes, episodes)
+        batch = run_context().run(collect)
     G, begins = discounted(batch.rewards, 1.0, batch.ended), (batch.timesteps() == 0) & batch.valid
     return G.T[begins.T]

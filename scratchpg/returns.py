@@ -126,7 +126,8 @@ def _accumulate(x: Array, decay: Array) -> Array:
 def _td_errors(r: Array, v: Array, next_v: Array, terminated: Array, gamma: float) -> Array:
     """(3.7) of arrays of one shape."""
     next_v = np.where(terminated, 0.0, next_v)
-    delta = r + gamma * next_v - v
+    with np.errstate(invalid="ignore"):  # ∞ - ∞ is refused below
+        delta = r + gamma * next_v - v
     if not math.isfinite(abs(np.vdot(delta, delta))):  # then one of these may be to blame
         for name, x in ("rewards", r), ("next_values", next_v), ("values", v):
             check_finite(name, x)

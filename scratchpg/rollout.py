@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import Array, Rng, check_finite
+from .checks import Array, Rng, check_finite, check_hyperparameters
 from .spaces import AnyEnv, Face, check_fit
 from .training import Progress
 
@@ -36,11 +36,14 @@ class Batch:
     def rows(self, *weights: Array) -> tuple[Array, ...]:
         """The valid rows, flat: states (B, observation), actions (B,) and each weight (T, N) as (B,).
 
-        Views into the batch where all rows are valid.
+        Where all rows are valid these are views, else copies. ValueError for weights of another shape.
         """
-        rows = (x.reshape(-1, *x.shape[2:]) for x in (self.states[:-1], self.actions, *weights))
-        valid = self.valid.ravel()
-        return tuple(rows if np.count_nonzero(valid) == len(valid) else (x[valid] for x in rows))
+        arrays = self.states[:-1], self.actions, *weights
+        if any(x.shape[:2] != self.valid.shape for x in arrays):
+            raise ValueError(f"weights must have shape {self.valid.shape}, not {[x.shape for x in weights]}")
+        if np.count_nonzero(self.valid) == self.valid.size:
+            return tuple(x.reshape(-1, *x.shape[2:]) for x in arrays)
+        return tuple(x[self.valid] for x in arrays)
 
     def values(self, value: Any) -> tuple[Array, Array]:
         """V(s_t) and V(s_{t+1}), (T, N) each: the successor is the true one, never that of a reset."""
@@ -91,6 +94,7 @@ class Collector:
 
     def collect(self, n_steps: int) -> Batch:
         """The next n_steps rows. Episodes go on from one call to the next; after `collect_episodes` all begin anew."""
+        check_hyperparameters(n_steps=n_steps)
         if self.stale:
             self._start()
         before = self.steps
@@ -106,6 +110,7 @@ class Collector:
 
         Where `episodes` is no multiple of the number of environments, the first ones run one more.
         """
+        check_hyperparameters(episodes=episodes)
         quota = np.bincount(np.arange(episodes) % self.n_envs, minlength=self.n_envs)  # dealt out one by one
         self._start()
         batch, t, done = self._room_for(64), 0, np.zeros(self.n_envs, int)

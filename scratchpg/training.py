@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import one_thread, quietly
-from .checks import P, Rng, Schedule, checked, within_run
+from .arithmetic import one_thread, run_context
+from .checks import P, Rng, Schedule, checked
 from .spaces import build, check_fit
 
 
@@ -65,8 +65,7 @@ def training(train: Callable[P, Updates]) -> Callable[P, Updates]:
         return updates(train(*args, **kwargs))
 
     def updates(loop: Updates) -> Updates:
-        context, steps = quietly(), 0
-        context.run(within_run.set, True)
+        context, steps = run_context(), 0
         with one_thread():
             while True:
                 try:

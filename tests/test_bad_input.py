@@ -38,6 +38,7 @@ from scratchpg import (
 from scratchpg.checks import HYPERPARAMETERS
 from scratchpg.gradcheck import check_gradient, finite_difference
 from scratchpg.optim import SGD, Adam, RMSProp
+from scratchpg.rollout import Collector
 
 SCRIPT = [(2, "terminated")]
 STATES, ACTIONS, WEIGHTS = np.zeros((4, 3)), np.zeros(4, int), np.ones(4)
@@ -141,6 +142,8 @@ GOOD = {
     MLP: {"sizes": (3, 2)},
     SoftmaxPolicy: {"sizes": (3, 2)},
     Value: {"sizes": (3, 2)},
+    Collector(env(), policy()).collect: {"n_steps": 2},
+    Collector(env(), policy()).collect_episodes: {"episodes": 2},
     SGD: {"theta": np.zeros(2), "learning_rate": 0.1},
     RMSProp: {"theta": np.zeros(2)},
     Adam: {"theta": np.zeros(2)},
@@ -436,6 +439,12 @@ CALLS = {
         lambda: value()(np.zeros((4, 5))),
         ValueError,
         "the input must have shape (B, 3), not (4, 5)",
+    ),
+    # experience
+    "weights the other way round": (
+        lambda: Collector(ScriptedVector([SCRIPT] * 2, SAME_STEP), policy(), 0).collect(3).rows(np.ones((2, 3))),
+        ValueError,
+        "weights must have shape (3, 2), not [(2, 3)]",
     ),
     # optimisers
     "θ of integers": (

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchpg import returns
+from scratchpg.checks import NonFiniteError
 
 # Three steps with γ = λ = ½, so γλ = ¼. The true successor of the middle step is worth 10 where its episode ended, and
 # is the third state, worth 2, where it went on; the successor of the last step is worth 6.
@@ -247,6 +248,11 @@ def test_longdouble_is_kept_through_the_arithmetic():
     third = LD(1) / 3
     G = returns.discounted(np.full(3, third), LD(1))
     assert same_bits((G - third * np.array([3, 2, 1])).astype(float), np.zeros(3))
+
+
+def test_an_infinity_is_named_whatever_numpy_is_told_to_do_about_it():
+    with np.errstate(all="raise"), pytest.raises(NonFiniteError, match=r"rewards\[0\] is inf"):
+        returns.td_errors([np.inf], [np.inf], [0.0], [False], 1.0)  # ∞ - ∞
 
 
 def test_normalized_by_hand():

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import one_thread
 from ..checks import Rng
 from ..optim import RMSProp
 from ..policy import SoftmaxPolicy
@@ -113,5 +112,5 @@ def _work(
     shared: Any, index: int, make_env: Any, policy: SoftmaxPolicy, value: Value, rng: Rng, settings: Any
 ) -> Iterator[None]:
     """What a worker process runs: `worker`, with an environment and networks of its own."""
-    with closing(build(make_env)) as env, one_thread(), np.errstate(over="ignore", invalid="ignore"):
+    with closing(build(make_env)) as env:
         yield from worker(shared, index, env, *deepcopy((policy, value)), rng, *settings)

@@ -27,6 +27,10 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "first, mean = (advantages[1], np.add.reduce(advantages) / n)",
         ): "equivalent: where all are equal, any one will do",
         ("discounted", "return _accumulate(r / 1.0, gamma * ~ended.astype(bool))"): "equivalent: a copy, as floats",
+        (
+            "_accumulate",
+            "for row, decay, later in zip(rows[-2::-1], decays[-2::-1], rows[:0:-1], strict=False):",
+        ): "equivalent: each has one row less than x",
         ("_alike", "for name, x in zip(arrays, xs, strict=False):"): "equivalent: xs was made of arrays, one of each",
     },
     "mdp": {
