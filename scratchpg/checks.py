@@ -64,13 +64,18 @@ HYPERPARAMETERS: dict[str, tuple[str, Any, str, Callable[[Any], bool]]] = {
 
 
 def check_hyperparameters(**values: Any) -> None:
-    """Raise TypeError or ValueError unless the table above admits each value."""
-    for name, value in values.items():
-        meaning, kind, expected, admits = HYPERPARAMETERS[name]
-        fits = isinstance(value, kind) and value is not True and value is not False  # a truth value is no number
-        if not fits or not admits(value):
-            error = ValueError if fits else TypeError
-            raise error(f"{name} ({meaning}) must be {expected}, not {value!r}")
+    """Raise TypeError or ValueError unless the table above admits each value. Within a run they have been looked at."""
+    if not within_run.get():
+        for name, value in values.items():
+            _check_hyperparameter(name, value)
+
+
+def _check_hyperparameter(name: str, value: Any) -> None:
+    meaning, kind, expected, admits = HYPERPARAMETERS[name]
+    fits = isinstance(value, kind) and value is not True and value is not False  # a truth value is no number
+    if not fits or not admits(value):
+        error = ValueError if fits else TypeError
+        raise error(f"{name} ({meaning}) must be {expected}, not {value!r}")
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
@@ -115,8 +120,8 @@ def _check_setting(name: str, value: Any, annotation: Any) -> None:
     if isinstance(value, tuple) and len(value) == 2 and annotation == Schedule:
         value, last = value
         if not isinstance(last, REAL) or isinstance(last, bool) or last != 0:  # 0 is where a schedule may end
-            check_hyperparameters(**{name: last})
-    check_hyperparameters(**{name: value})
+            _check_hyperparameter(name, last)
+    _check_hyperparameter(name, value)
 
 
 def _check_rows(names: Sequence[str], arguments: list[Any], places: Sequence[int]) -> None:

@@ -32,8 +32,7 @@ class SGD:
 
         NonFiniteError if that norm or the step is not finite, ValueError for another shape; θ then keeps its value.
         """
-        gradient = np.asarray(gradient)
-        if gradient.shape != self.theta.shape:
+        if np.shape(gradient) != self.theta.shape:
             raise ValueError(f"the gradient must have the shape {self.theta.shape} of theta, not {describe(gradient)}")
         norm = math.sqrt(gradient.dot(gradient))
         if not math.isfinite(norm):

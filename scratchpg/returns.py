@@ -13,8 +13,6 @@ The reward after a_t is r_t here, as in the GAE paper; Sutton and Barto call it 
 rewards; arrays of different shapes, or γ, λ, n out of range, raise ValueError.
 """
 
-import math
-
 import numpy as np
 
 from .checks import Array, check_finite, check_hyperparameters
@@ -126,12 +124,9 @@ def _accumulate(x: Array, decay: Array) -> Array:
 def _td_errors(r: Array, v: Array, next_v: Array, terminated: Array, gamma: float) -> Array:
     """(3.7) of arrays of one shape."""
     next_v = np.where(terminated, 0.0, next_v)
-    with np.errstate(invalid="ignore"):  # ∞ - ∞ is refused below
-        delta = r + gamma * next_v - v
-    if not math.isfinite(abs(np.vdot(delta, delta))):  # then one of these may be to blame
-        for name, x in ("rewards", r), ("next_values", next_v), ("values", v):
-            check_finite(name, x)
-    return delta
+    for name, x in ("rewards", r), ("values", v), ("next_values", next_v):
+        check_finite(name, x)
+    return r + gamma * next_v - v
 
 
 def _alike(**arrays: Array) -> list[Array]:

@@ -39,8 +39,9 @@ class Batch:
         Where all rows are valid these are views, else copies. ValueError for weights of another shape.
         """
         arrays = self.states[:-1], self.actions, *weights
-        if any(x.shape[:2] != self.valid.shape for x in arrays):
-            raise ValueError(f"weights must have shape {self.valid.shape}, not {[x.shape for x in weights]}")
+        shapes = [x.shape for x in weights]
+        if shapes.count(self.valid.shape) < len(shapes):
+            raise ValueError(f"weights must have shape {self.valid.shape}, not {shapes}")
         if np.count_nonzero(self.valid) == self.valid.size:
             return tuple(x.reshape(-1, *x.shape[2:]) for x in arrays)
         return tuple(x[self.valid] for x in arrays)
