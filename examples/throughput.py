@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 
 from scratchpg import SoftmaxPolicy, Value, a2c, actor_critic, baseline, ppo, reinforce
+from scratchpg.arithmetic import run_context
 from scratchpg.optim import Adam
 from scratchpg.spaces import make
 
@@ -222,7 +223,8 @@ def main():
     print(f"\n{'one update of PPO, both nets':34}{'µs':>10}{'products':>11}{'ratio':>9}{peers}")
     for B in BATCHES:
         steps = [*ppo_update(B), *([torch_update(B)] if args.peers else [])]
-        times = [[1e6 / rate(step, args.seconds / 8) for step in steps] for _ in range(5)]
+        within_a_run = run_context()
+        times = [[1e6 / within_a_run.run(rate, step, args.seconds / 8) for step in steps] for _ in range(5)]
         whole, limit, *torch = np.median(times, axis=0)
         print(f"{f'batch {B}':34}{whole:10,.0f}{limit:11,.0f}{whole / limit:9.2f}", end="")
         print("".join(f"{x:10,.0f}{x / whole:9.1f}" for x in torch), flush=True)
