@@ -53,7 +53,7 @@ def one_thread() -> Iterator[None]:
 
 
 def enter_run() -> None:
-    """From here on, in this context: an overflow needs no warning, and what a run hands on no second look.
+    """From here on, in this context: an overflow makes no warning, and what a run hands on is not looked at again.
 
     What an overflow spoils is caught where it matters, as a FloatingPointError of the optimiser or the collector that
     says what is not finite.
@@ -63,7 +63,7 @@ def enter_run() -> None:
 
 
 def run_context() -> Context:
-    """A context for a run: a copy of the present one, so that neither side sees what the other sets from then on."""
+    """A context for a run, a copy of the present one: neither side sees what the other sets from then on."""
     context = copy_context()
     context.run(enter_run)
     return context

@@ -19,7 +19,7 @@ Rng = np.random.Generator | int | None  # what np.random.default_rng takes
 Sizes = Sequence[int]  # the widths of layers
 P = ParamSpec("P")
 T = TypeVar("T")
-within_run: ContextVar[bool] = ContextVar("within_run", default=False)
+within_run: ContextVar[bool] = ContextVar("within_run", default=False)  # is this a training run at work?
 
 
 class NonFiniteError(FloatingPointError, ValueError):
@@ -85,7 +85,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     a pair whose last may be 0. What is annotated bool must be one. Beside `states` all arrays are rows: states (B, n),
     B ≥ 1, the others (B,), all finite. A (B, 1) that met a (B,) would broadcast to (B, B) in silence.
 
-    Within a run functions of rows take them as they are: settings were looked at as it began, data as it came in.
+    Within a run, functions of rows take what they are given: settings were looked at as it began, data as it came in.
     """
     signature = inspect.signature(function)
     annotations = {name: x.annotation for name, x in signature.parameters.items()}

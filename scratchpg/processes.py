@@ -89,7 +89,7 @@ def crew(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds:
 def _work(pipe: Any, stop: Any, target: Callable[..., Any], job: Any) -> None:
     """What each process runs: the job, as long as somebody wants it; if it fails, the parent is sent what to raise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
-    set_threads(1)
+    set_threads(1)  # for good: this process has nothing else to do
     enter_run()
     parent: Any = multiprocessing.parent_process()
     failure: Exception | None = None
