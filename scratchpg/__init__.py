@@ -2,13 +2,13 @@
 
 from . import gradcheck, returns
 from .algorithms import a2c, a3c, actor_critic, baseline, ppo, reinforce
-from .checkpoint import load, save
 from .evaluate import evaluate
 from .mdp import FiniteMDP
 from .mlp import MLP
+from .plumbing import Progress
+from .plumbing.checkpoint import load, save
 from .policy import SoftmaxPolicy
 from .softmax import Softmax
-from .training import Progress
 from .value import Value
 
 __all__ = [

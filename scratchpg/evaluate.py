@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from .arithmetic import one_thread, run_context
-from .checks import Array, checked
+from .plumbing import check
+from .plumbing.check import AnyEnv, Array
+from .plumbing.run import undisturbed
 from .returns import discounted
-from .rollout import Batch, Collector
-from .spaces import AnyEnv
+from .rollout import Collector
 
 
-@checked
 def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = False, seed: int | None = None) -> Array:
     """The undiscounted returns of whole episodes, (episodes,), environment by environment.
 
@@ -21,11 +20,10 @@ def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = Fa
     >>> evaluate(SoftmaxPolicy((4, 2), rng=0), gym.make("CartPole-v1"), episodes=3, seed=0).shape
     (3,)
     """
-
-    def collect() -> Batch:
-        return Collector(env, policy, seed, greedy=greedy).collect_episodes(episodes)
-
-    with one_thread():
-        batch = run_context().run(collect)
-    G, begins = discounted(batch.rewards, 1.0, batch.ended), (batch.timesteps() == 0) & batch.valid
+    check.count(episodes=episodes)
+    check.flag(greedy=greedy)
+    check.optional(check.natural, seed=seed)
+    with undisturbed():
+        batch = Collector(env, policy, seed, greedy=greedy).collect_episodes(episodes)
+    G, begins = discounted(batch.rewards, 1.0, batch.ended), (batch.t == 0) & batch.valid
     return G.T[begins.T]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import Array, describe
+from .plumbing.check import Array, describe
 
 
 def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:

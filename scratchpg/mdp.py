@@ -12,21 +12,21 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from .checks import Array, Scalar, check_finite, check_hyperparameters
+from .plumbing import check
+from .plumbing.check import Array
 from .policy import SoftmaxPolicy
 from .returns import discounted
 from .rollout import Batch
 from .softmax import Softmax
-from .spaces import check_fit
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Trajectories(Batch):
     """All trajectories of a finite MDP, K episodes side by side: T = H rows; rows after the end are not `valid`."""
 
     probability: Array  # (K,)  p(τ|θ)
 
-    def objective(self, gamma: float) -> Scalar:
+    def objective(self, gamma: float) -> float:
         """(1.2)  J(θ) = Σ_τ p(τ|θ) R(τ):  (1.1) as a finite sum."""
         return self.probability @ discounted(self.rewards, gamma, self.ended)[0]
 
@@ -37,7 +37,7 @@ class Trajectories(Batch):
         Σ_t [log π_θ(a_t|s_t) + log p(s_{t+1}|s_t,a_t)] only the π depend on θ, so (1.8) ∇log p(τ|θ) = Σ_t ∇log π_θ.
         """
         R = discounted(self.rewards, gamma, self.ended)[0]
-        states, actions, weights = self.rows(np.broadcast_to(self.probability * R, self.valid.shape))
+        states, actions, weights = self.samples(np.broadcast_to(self.probability * R, self.valid.shape))
         pi = policy(states)
         return policy.backward(pi, weights[:, None] * pi.d_log_prob(actions))
 
@@ -67,7 +67,7 @@ class FiniteMDP(gym.Env[Any, Any]):
         if not isinstance(horizon, int | np.integer) or isinstance(horizon, bool) or horizon < 1:
             raise ValueError(f"horizon must be the number of steps, an integer of at least 1, not {horizon!r}")
         P[end], r[end] = np.eye(S)[end][:, None], 0
-        check_finite("reward", r)
+        check.finite("reward", r)
         for name, table in ("start", p0), ("transition", P):
             for row in np.ndindex(table.shape[:-1]):
                 p, total = table[row], table[row].sum()
@@ -122,7 +122,7 @@ class FiniteMDP(gym.Env[Any, Any]):
         over = self.t == self.horizon or bool(self.terminal[self.state])
         return self.state, float(self.reward[s, action, self.state]), over, False, {}
 
-    def objective(self, policy: SoftmaxPolicy, gamma: float) -> Scalar:
+    def objective(self, policy: SoftmaxPolicy, gamma: float) -> float:
         """(3.1)  J(θ) = E[G_0] = Σ_s p(s_0=s) V_0(s)."""
         return self.start @ self.values(policy, gamma)[0][0]
 
@@ -146,20 +146,20 @@ class FiniteMDP(gym.Env[Any, Any]):
         pi = self._pi(policy).probabilities
         V, Q = [np.zeros(len(self.start))], []
         for _ in range(self.horizon):
-            Q.append(self.expected_targets(V[-1], gamma))
+            Q.append(self.bellman_q(V[-1], gamma))
             V.append((pi * Q[-1]).sum(axis=1))
         return np.array(V[::-1]), np.array(Q[::-1])
 
-    def expected_targets(self, values: Array, gamma: float) -> Array:
+    def bellman_q(self, values: Array, gamma: float) -> Array:
         """E[r_t + γ V(s_{t+1}) | s_t=s, a_t=a], (S, A): the TD target (3.6) in expectation, for any V (S,)."""
-        check_hyperparameters(gamma=gamma)
+        check.unit(gamma=gamma)
         if np.shape(values) != self.start.shape:
             raise ValueError(f"values must have shape {self.start.shape}, one per state, not {np.shape(values)}")
         return (self.transition * (self.reward + gamma * np.where(self.terminal, 0, values))).sum(axis=2)
 
-    def expected_td(self, policy: SoftmaxPolicy, values: Array, gamma: float) -> Array:
+    def bellman(self, policy: SoftmaxPolicy, values: Array, gamma: float) -> Array:
         """(3.8)  (B V)(s) = E_π[r + γ V(s')], (S,): a contraction, ‖B V - B W‖_∞ ≤ γ ‖V - W‖_∞."""
-        return (self._pi(policy).probabilities * self.expected_targets(values, gamma)).sum(axis=1)
+        return (self._pi(policy).probabilities * self.bellman_q(values, gamma)).sum(axis=1)
 
     def trajectories(self, policy: SoftmaxPolicy, *, limit: int = 100_000) -> Trajectories:
         """(1.3)  Every τ, with p(τ|θ) = p(s_0) Π_t π_θ(a_t|s_t) p(s_{t+1}|s_t,a_t); ValueError for more than limit."""
@@ -181,11 +181,11 @@ class FiniteMDP(gym.Env[Any, Any]):
         terminated[-1] = valid[-1]
         probability = self.start[s[0]] * (pi[s, actions] * self.transition[s, actions, next_s]).prod(axis=0)
         rewards, truncated = self.reward[s, actions, next_s], np.zeros_like(valid)
-        return Trajectories(one_hot[states], actions, rewards, terminated, truncated, valid, [], probability)
+        return Trajectories(one_hot[states], actions, rewards, terminated, truncated, valid, probability=probability)
 
     def _pi(self, policy: SoftmaxPolicy) -> Softmax:
         """π_θ(·|s) of every state, S rows."""
-        check_fit(self, policy=policy)
+        check.fit(self, policy=policy)
         return policy(np.eye(len(self.start)))
 
 

@@ -1,4 +1,4 @@
-"""A multilayer perceptron over one flat parameter vector, with its backward pass written out by hand.
+"""A multilayer perceptron over one flat parameter vector, with its derivatives written out by hand.
 
     h_0 = x                                  x (B, sizes[0]): one row per sample
     h_l = tanh(h_{l-1} W_l + b_l)            l = 1 … L-1
@@ -8,14 +8,16 @@
 every layer at once, a finite difference is one loop and a checkpoint one array.
 """
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .checks import Array, Rng, Sizes, describe, widths
+from .plumbing import check
+from .plumbing.check import Array, Rng
 
-Cache = tuple[Sizes, list[Array]]  # the sizes, and the input of each layer: h_0 … h_{L-1}
+Cache = tuple[Sequence[int], list[Array]]  # the sizes, and the input of each layer: h_0 … h_{L-1}
 
 
 class MLP:
@@ -32,50 +34,58 @@ class MLP:
     """
 
     def __init__(
-        self, sizes: Sizes, rng: Rng = None, *,
-        theta: Array | None = None, dtype: Any = np.float32, output_scale: float = 1.0,
-    ) -> None:  # fmt: skip
-        self.sizes = widths("sizes", sizes, 2)
-        ends = [*accumulate((n + 1) * m for n, m in pairwise(self.sizes))]  # of each layer's part of θ
+        self,
+        sizes: Sequence[int],
+        rng: Rng = None,
+        *,
+        theta: Array | None = None,
+        dtype: Any = np.float32,
+        output_scale: float = 1.0,
+    ) -> None:
+        self.sizes = check.widths(2, sizes=sizes)
         if np.dtype(dtype).kind not in "fc":
             raise TypeError(f"dtype must be a floating-point type, not {dtype!r}")
-        shape = (ends[-1],)
-        self.theta = np.zeros(shape, dtype) if theta is None else theta
-        if not isinstance(self.theta, np.ndarray) or self.theta.shape != shape or self.theta.dtype.kind not in "fc":
-            expected = f"a flat floating-point array of shape {shape} for sizes {self.sizes}"
-            raise ValueError(f"theta must be {expected}, not {describe(theta)}")
-        parts = np.split(self.theta, ends[:-1])
-        tables = [part.reshape(-1, m) for part, m in zip(parts, self.sizes[1:], strict=True)]
-        self.layers = [(W_b[:-1], W_b[-1:]) for W_b in tables]  # W_l (n, m) and b_l (1, m), views into θ
+        P = sum((n + 1) * m for n, m in pairwise(self.sizes))
+        self.theta = np.zeros(P, dtype) if theta is None else theta
         if theta is None:
             rng = np.random.default_rng(rng)
             for W, _ in self.layers:
                 W[:] = rng.standard_normal(W.shape) / np.sqrt(len(W))
             self.layers[-1][0][:] *= output_scale
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # `net.theta -= step` works in place, then assigns the same array back
-        if name == "theta" and value is not vars(self).get("theta", value):
-            raise AttributeError("theta can't be replaced, the layers are views of it; write theta[:] = … instead")
-        super().__setattr__(name, value)
+    @property
+    def theta(self) -> Array:
+        """θ (P,). A new one put in its place is used as it is, without a copy."""
+        return self._theta
 
-    def __getstate__(self) -> Any:
-        """A deep copy or a pickle has a θ of its own, of which its layers are views; a shallow copy shares θ."""
-        return {name: x for name, x in vars(self).items() if name != "layers"}
+    @theta.setter
+    def theta(self, theta: Array) -> None:
+        ends = [*accumulate((n + 1) * m for n, m in pairwise(self.sizes))]  # of each layer's part of θ
+        if not isinstance(theta, np.ndarray) or theta.shape != (ends[-1],) or theta.dtype.kind not in "fc":
+            expected = f"a flat floating-point array of shape {(ends[-1],)} for sizes {self.sizes}"
+            raise ValueError(f"theta must be {expected}, not {check.describe(theta)}")
+        self._theta = theta
+        parts = zip(np.split(theta, ends[:-1]), self.sizes[1:], strict=True)
+        tables = [part.reshape(-1, m) for part, m in parts]
+        self.layers = [(W_b[:-1], W_b[-1:]) for W_b in tables]  # W_l (n, m) and b_l (1, m), views into θ
 
-    def __setstate__(self, state: Any) -> None:
-        MLP.__init__(self, state["sizes"], theta=state["theta"])
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+        self.theta = self._theta  # in a deep copy, or from a pickle, the layers are views of the new θ
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.sizes})"
 
     def __call__(self, x: Array) -> Array:
         """y (B, sizes[-1]) for x (B, sizes[0])."""
         return self.forward(x)[0]
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
-        """y and what `backward` needs to know about this very pass."""
-        h, inputs = np.asarray(x, self.theta.dtype), []
+        """y, and the cache: what `backward`, `d_input` and `jvp` need to know about this very pass."""
+        h, inputs = np.asarray(x, self._theta.dtype), []
         if h.ndim != 2 or h.shape[1] != self.sizes[0]:
-            raise ValueError(f"the input must have shape (B, {self.sizes[0]}), not {h.shape}")
+            single = "; a single state is given as state[None]" if h.ndim == 1 else ""
+            raise ValueError(f"the input must have shape (B, {self.sizes[0]}), not {h.shape}{single}")
         for W, b in self.layers:
             inputs.append(h)
             h = h.dot(W)
@@ -89,27 +99,61 @@ class MLP:
 
         ∂L/∂W_l = h_{l-1}ᵀ d_l,   ∂L/∂b_l = Σ_rows d_l,   d_{l-1} = (d_l W_lᵀ) ⊙ (1 - h_{l-1}²)
         where d_l = ∂L/∂(h_{l-1} W_l + b_l), and 1 - h² is the derivative of tanh, by its value h.
+
+        The cache must be of a pass at this θ. One of another θ makes a wrong gradient, without an error.
         """
-        d = np.asarray(d_y, self.theta.dtype)
-        sizes, inputs = cache or ((), [()])
-        if sizes != self.sizes or d.shape != (len(inputs[0]), sizes[-1]):
-            passed = f"the cache is of {len(inputs[0])} rows and sizes {sizes}"
-            raise ValueError(f"this cache is of another pass: d_y {d.shape} and sizes {self.sizes}, but {passed}")
-        gradients, ones = [], np.ones(len(d), d.dtype)  # 1 d is Σ_rows d, as a product
+        inputs, d = self._of_this_pass(cache, d_y, self.sizes[-1])
+        gradients, ones = [], np.ones(len(d), d.dtype)  # 1ᵀ d is Σ_rows d, as a product
         for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=True):
-            gradients += [ones.dot(d), h.T.dot(d).ravel()]
+            gradients += [ones.dot(d), h.T.dot(d).ravel()]  # b_l before W_l, as the list is turned round at the end
             if h is not inputs[0]:
                 d = d.dot(W.T)
                 slope = h * h
                 d *= np.subtract(1, slope, out=slope)
         return np.concatenate(gradients[::-1])  # … d_W_l, d_b_l …, in the order of θ
 
+    def d_input(self, cache: Cache, d_y: Array) -> Array:
+        """∂L/∂x (B, sizes[0]), given ∂L/∂y (B, sizes[-1]): d_1 W_1ᵀ, with d_1 as in `backward`."""
+        inputs, d = self._of_this_pass(cache, d_y, self.sizes[-1])
+        for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=True):
+            d = d.dot(W.T)
+            if h is not inputs[0]:
+                d *= 1 - h * h
+        return d
 
-class Approximator:
-    """What a policy and a value share: a network. Its θ (P,) is theirs; write into it, it can't be replaced."""
+    def _of_this_pass(self, cache: Cache, d_y: Array, width: int) -> tuple[list[Array], Array]:
+        """The inputs of the layers, and d_y in the dtype of θ, if they are of one pass."""
+        if cache is None:
+            raise ValueError("there is no cache: only a pass of this network makes what can be differentiated")
+        d = np.asarray(d_y, self._theta.dtype)
+        sizes, inputs = cache
+        if sizes != self.sizes or d.shape != (len(inputs[0]), width):
+            passed = f"the cache is of {len(inputs[0])} rows and sizes {sizes}"
+            raise ValueError(f"this cache is of another pass: d_y {d.shape} and sizes {self.sizes}, but {passed}")
+        return inputs, d
+
+
+class Network:
+    """What policies and values have in common: a net, and one θ (P,) of which all their parts are views."""
 
     net: MLP
-    theta = property(lambda self: self.net.theta, lambda self, theta: setattr(self.net, "theta", theta))
+    sizes: tuple[int, ...]  # as they were given
+    actions: ClassVar[str | None] = None  # of a policy: the kind of its action space, "Discrete" or "Box"
+
+    @property
+    def theta(self) -> Array:
+        """θ (P,), to be changed in place or replaced."""
+        return self.net.theta
+
+    @theta.setter
+    def theta(self, theta: Array) -> None:
+        self.net.theta = theta
+
+    @property
+    def outputs(self) -> int:
+        """The number of actions, or of their dimensions; 1 for a value."""
+        return self.net.sizes[-1]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(sizes={self.net.sizes}, dtype={self.theta.dtype})"
+        dtype = "" if self.theta.dtype == np.float32 else f", dtype=np.{self.theta.dtype}"
+        return f"{type(self).__name__}({self.sizes}{dtype})"

@@ -13,9 +13,12 @@ The reward after a_t is r_t here, as in the GAE paper; Sutton and Barto call it 
 rewards; arrays of different shapes, or γ, λ, n out of range, raise ValueError.
 """
 
+from typing import Any
+
 import numpy as np
 
-from .checks import Array, check_finite, check_hyperparameters
+from .plumbing import check
+from .plumbing.check import Array
 
 
 def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Array:
@@ -24,10 +27,12 @@ def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Arra
     >>> discounted([1, 2, 4], 0.5)
     array([3., 4., 4.])
     """
-    check_hyperparameters(gamma=gamma)
-    r, ended = _alike(rewards=rewards, ended=np.zeros(np.shape(rewards)) if ended is None else ended)
-    check_finite("rewards", r)
-    return _accumulate(r * 1.0, gamma * ~ended.astype(bool))  # a new array, of floats: integers would truncate G
+    check.unit(gamma=gamma)
+    r, ended = _steps(rewards=rewards, ended=np.zeros(np.shape(rewards), bool) if ended is None else ended)
+    decay, G, later = np.where(ended, 0.0, gamma), np.empty_like(r), 0.0
+    for t in reversed(range(len(r))):
+        G[t] = later = r[t] + decay[t] * later
+    return G
 
 
 def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
@@ -36,9 +41,9 @@ def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: flo
     >>> td_targets([1.0, 1.0], [10.0, 10.0], [False, True], 0.5)
     array([6., 1.])
     """
-    check_hyperparameters(gamma=gamma)
-    r, next_v, terminated = _alike(rewards=rewards, next_values=next_values, terminated=terminated)
-    return _td_errors(r, np.zeros_like(r), next_v, terminated, gamma)  # the error of V(s_t) = 0
+    check.unit(gamma=gamma)
+    r, next_v, terminated = _steps(rewards=rewards, next_values=next_values, terminated=terminated)
+    return r + gamma * np.where(terminated, 0.0, next_v)
 
 
 def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
@@ -47,9 +52,9 @@ def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Arr
     >>> td_errors([1.0, 1.0], [4.0, 8.0], [8.0, 0.0], [False, True], 0.5)
     array([ 1., -7.])
     """
-    check_hyperparameters(gamma=gamma)
-    r, v, next_v, ends = _alike(rewards=rewards, values=values, next_values=next_values, terminated=terminated)
-    return _td_errors(r, v, next_v, ends, gamma)
+    check.unit(gamma=gamma)
+    r, v, next_v, terminated = _steps(rewards=rewards, values=values, next_values=next_values, terminated=terminated)
+    return r + gamma * np.where(terminated, 0.0, next_v) - v
 
 
 def n_step(
@@ -62,19 +67,25 @@ def n_step(
     >>> n_step([1.0, 1.0], [4.0, 8.0], [8.0, 0.0], [False, True], [False, False], gamma=0.5, n=2)
     array([-2.5, -7. ])
     """
-    check_hyperparameters(n=n)
+    check.count(n=n)
     delta = td_errors(rewards, values, next_values, terminated, gamma)
-    decay = gamma * ~np.logical_or(*_alike(terminated=terminated, truncated=truncated))
-    advantages = delta.copy()
+    terminated, truncated = _steps(terminated=terminated, truncated=truncated)
+    decay = np.where(np.logical_or(terminated, truncated), 0.0, gamma)
+    A = delta.copy()
     for _ in range(min(n, len(delta)) - 1):  # each pass reaches one step further
-        advantages[:-1] = delta[:-1] + decay[:-1] * advantages[1:]
-    return advantages
+        A[:-1] = delta[:-1] + decay[:-1] * A[1:]
+    return A
 
 
 def gae(
-    rewards: Array, values: Array, next_values: Array, terminated: Array, truncated: Array,
-    gamma: float, gae_lambda: float,
-) -> Array:  # fmt: skip
+    rewards: Array,
+    values: Array,
+    next_values: Array,
+    terminated: Array,
+    truncated: Array,
+    gamma: float,
+    gae_lambda: float,
+) -> Array:
     """(4.3)  A_t = Σ_k (γλ)^k δ_{t+k}  by the recursion  A_t = δ_t + γλ A_{t+1}, cut where an episode ended.
 
     λ = 0 is the one-step advantage (4.1); λ = 1 is (4.2) with n to the end of the episode or of the rows.
@@ -83,12 +94,16 @@ def gae(
     >>> gae([1.0, 1.0], [5.0, 5.0], [5.0, 5.0], [False, True], [False, False], gamma=1.0, gae_lambda=0.5)
     array([-1., -4.])
     """
-    check_hyperparameters(gamma=gamma, gae_lambda=gae_lambda)
-    r, v, next_v, terminated, truncated = _alike(
+    check.unit(gamma=gamma, gae_lambda=gae_lambda)
+    r, v, next_v, terminated, truncated = _steps(
         rewards=rewards, values=values, next_values=next_values, terminated=terminated, truncated=truncated
     )
-    delta = _td_errors(r, v, next_v, terminated, gamma)
-    return _accumulate(delta, np.where(np.logical_or(terminated, truncated), 0.0, gamma * gae_lambda))
+    delta = r + gamma * np.where(terminated, 0.0, next_v) - v
+    decay = np.where(np.logical_or(terminated, truncated), 0.0, gamma * gae_lambda)
+    A, later = np.empty_like(delta), 0.0
+    for t in reversed(range(len(delta))):
+        A[t] = later = delta[t] + decay[t] * later
+    return A
 
 
 def normalized(advantages: Array) -> Array:
@@ -96,13 +111,10 @@ def normalized(advantages: Array) -> Array:
 
     A departure from (6.2): dividing by the deviation of its own batch biases the gradient, also in its direction.
     """
-    advantages, n = np.asarray(advantages), len(advantages)
-    if n < 2:
-        return advantages
-    first, mean = advantages[0], np.add.reduce(advantages) / n
-    equal = np.count_nonzero(advantages == first) == n  # their mean is rounded, so they may seem to deviate from it
-    centred = advantages - (first if equal else mean)
-    return centred / (np.sqrt(centred @ centred / n) + 1e-8)
+    A = np.asarray(advantages)
+    centred = A - A.mean()
+    std = np.sqrt(centred.dot(centred) / len(A))  # np.std(A), in a third of its time
+    return centred / (std + 1e-8) if len(A) > 1 else A
 
 
 def explained_variance(targets: Array, values: Array) -> float:
@@ -113,26 +125,12 @@ def explained_variance(targets: Array, values: Array) -> float:
     return float(1 - np.var(np.subtract(targets, values)) / variance) if variance > 0 else np.nan
 
 
-def _accumulate(x: Array, decay: Array) -> Array:
-    """x_t ← x_t + decay_t x_{t+1}, from the last row to the first, in place."""
-    rows, decays = list(x[..., None]), list(decay[..., None])  # views, so that a row of (T,) can be written to, too
-    for row, decay, later in zip(rows[-2::-1], decays[-2::-1], rows[:0:-1], strict=True):
-        row += decay * later
-    return x
-
-
-def _td_errors(r: Array, v: Array, next_v: Array, terminated: Array, gamma: float) -> Array:
-    """(3.7) of arrays of one shape."""
-    next_v = np.where(terminated, 0.0, next_v)
-    for name, x in ("rewards", r), ("values", v), ("next_values", next_v):
-        check_finite(name, x)
-    return r + gamma * next_v - v
-
-
-def _alike(**arrays: Array) -> list[Array]:
-    """Arrays of one shape, (T,) or (T, N)."""
+def _steps(**arrays: Any) -> list[Array]:
+    """Arrays of one shape, (T,) or (T, N); those that are no flags as floats, since integers would truncate."""
     xs = [np.asarray(x) for x in arrays.values()]
-    for name, x in zip(arrays, xs, strict=True):
+    for i, (name, x) in enumerate(zip(arrays, xs, strict=True)):
         if x.shape != xs[0].shape or x.ndim not in (1, 2):
             raise ValueError(f"{name} must be (T,) or (T, N), all of one shape; got {x.shape} beside {xs[0].shape}")
+        if x.dtype.kind not in "fcb":
+            xs[i] = check.numbers(name, x)
     return xs

@@ -1,73 +1,68 @@
 """Experience: segments or whole episodes of one environment or a vector of them, in one time-major layout."""
 
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .checks import Array, Rng, check_finite, check_hyperparameters
-from .spaces import AnyEnv, Face, check_fit
-from .training import Progress
+from .plumbing import check
+from .plumbing.check import AnyEnv, Array, Rng
+from .plumbing.run import Progress
+from .plumbing.spaces import Environments
 
 
 @dataclass
 class Batch:
     """T steps of N environments. Row t holds what happened at step t: s_t, a_t, r_t and how it ended.
 
-    `states` has one row more, so `states[t + 1]` follows `states[t]`; where an environment reset itself within the
-    step, the true successor stands in `last_states`. Rows that are not `valid` (resets, and what an environment does
-    after the last episode asked of it) are left out by `rows`; their reward is 0 and they end nothing.
+    `states` has one row more: `states[t + 1]` follows `states[t]`. Rows that are not `valid` are no experience: resets,
+    and what an environment does after the last episode asked of it. `samples` leaves them out; their reward is 0 and
+    they end nothing.
     """
 
     states: Array  # (T+1, N, observation)
-    actions: Array  # (T, N), 0 … n_actions - 1
+    actions: Array  # (T, N), 0 … A-1; or (T, N, d)
     rewards: Array  # (T, N)
     terminated: Array  # (T, N)
     truncated: Array  # (T, N)
     valid: Array  # (T, N)
-    last_states: list[tuple[int, int, Array]]  # (t, n, the true successor of states[t, n])
+    first_t: Any = 0  # (N,): the step of its episode that row 0 is; -1 for a reset row
 
     @property
     def ended(self) -> Array:
         """(T, N): step t ended its episode."""
         return self.terminated | self.truncated
 
-    def rows(self, *weights: Array) -> tuple[Array, ...]:
-        """The valid rows, flat: states (B, observation), actions (B,) and each weight (T, N) as (B,).
+    @property
+    def t(self) -> Array:
+        """(T, N): which step of its episode each row is, from 0; -1 for a reset row."""
+        T, N = self.valid.shape
+        t = self.first_t + np.arange(T)[:, None] + np.zeros(N, int)
+        for end, n in np.argwhere(self.ended):
+            t[end + 1 :, n] = np.arange(-1, T - end - 2)  # after an end a reset row, then step 0
+        return t
+
+    def samples(self, *weights: Array) -> tuple[Array, ...]:
+        """The valid rows, flat: states (B, observation), actions (B, …) and each weight (T, N) as (B,).
 
         Where all rows are valid these are views, else copies. ValueError for weights of another shape.
         """
+        for x in weights:
+            if x.shape != self.valid.shape:
+                raise ValueError(f"weights must have shape {self.valid.shape}, not {x.shape}")
         arrays = self.states[:-1], self.actions, *weights
-        shapes = [x.shape for x in weights]
-        if shapes.count(self.valid.shape) < len(shapes):
-            raise ValueError(f"weights must have shape {self.valid.shape}, not {shapes}")
         if np.count_nonzero(self.valid) == self.valid.size:
             return tuple(x.reshape(-1, *x.shape[2:]) for x in arrays)
         return tuple(x[self.valid] for x in arrays)
 
-    def values(self, value: Any) -> tuple[Array, Array]:
-        """V(s_t) and V(s_{t+1}), (T, N) each: the successor is the true one, never that of a reset."""
-        v = value(self.states)
-        v, next_v = v[:-1], v[1:]
-        if self.last_states:
-            t, n, states = zip(*self.last_states, strict=True)
-            next_v = next_v.copy()
-            next_v[t, n] = value(np.stack(states))
-        return v, next_v
-
-    def timesteps(self) -> Array:
-        """t of each row within its episode, (T, N), counted from the first row of the batch."""
-        row = np.arange(len(self.valid))[:, None]
-        begins = np.zeros(self.valid.shape, bool)
-        begins[1:] = ~self.valid[:-1] | (self.ended[:-1] & self.valid[1:])
-        return row - np.maximum.accumulate(np.where(begins, row, 0), axis=0)
-
 
 class Collector:
-    """Runs a policy in n_envs environments and keeps count: `steps`, `episodes`, and the last 100 `returns`.
+    """Runs a policy in N environments and keeps count: `steps`, `episodes`, and the last 100 `returns`.
 
-    All randomness comes from `rng`: it seeds the environment once and draws actions; `greedy` takes the most probable.
+    `steps` are all that the environments made, also those of episodes that nobody asked for. All randomness comes from
+    `rng`: it seeds the environment once and draws actions; `greedy` takes the most probable.
 
     >>> import gymnasium as gym
     >>> from scratchpg import SoftmaxPolicy
@@ -78,54 +73,54 @@ class Collector:
     """
 
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
-        check_fit(env, policy=policy)
-        self.face, self.policy, self.greedy = Face(env), policy, greedy
-        self.n_envs = self.face.n
+        check.fit(env, policy=policy)
+        self.envs, self.policy, self.greedy = Environments(env), policy, greedy
+        self.n_envs = self.envs.n
         self.rng = np.random.default_rng(rng)
         self.steps, self.episodes = 0, 0
         self.returns: deque[float] = deque(maxlen=100)
-        self._start(seed=int(self.rng.integers(2**31)))
+        self._begin(seed=int(self.rng.integers(2**31)))
 
-    def _start(self, seed: int | None = None) -> None:
-        """Begin anew in every environment."""
-        self.state = self.face.reset(seed)
-        self.resets = np.zeros(self.n_envs, bool)  # the next row of this environment will be a reset row
-        self.stale = False  # some environments stand within episodes that were not asked for
-        self.running = np.zeros(self.n_envs)  # the return so far of the episode under way
+    def _begin(self, seed: int | None = None) -> None:
+        """A new episode in every environment."""
+        self.state = self.envs.reset(seed)
+        self.t = np.zeros(self.n_envs, int)  # which step of its episode the next row is; -1 for a reset row
+        self.resetting = False  # is the next row a reset row anywhere?
+        self.returns_so_far = np.zeros(self.n_envs)  # of the episodes under way
+        self.abandoned = False  # the environments are within episodes that nobody asked for
 
     def collect(self, n_steps: int) -> Batch:
         """The next n_steps rows. Episodes go on from one call to the next; after `collect_episodes` all begin anew."""
-        check_hyperparameters(n_steps=n_steps)
-        if self.stale:
-            self._start()
-        before = self.steps
-        while self.steps == before:  # again, if there were only reset rows
-            batch = self._room_for(n_steps)
-            for t in range(n_steps):
-                self._step(batch, t)
-            self._account(batch)
-        return batch
+        check.count(n_steps=n_steps)
+        if self.abandoned:
+            self._begin()
+        while True:  # again, if all are reset rows
+            batch = self._room(n_steps)
+            for row in range(n_steps):
+                self._step(batch, row)
+            if self._count(batch):
+                return batch
 
     def collect_episodes(self, episodes: int) -> Batch:
         """Whole episodes, begun anew: every environment runs the same number, so short ones are not favoured.
 
         Where `episodes` is no multiple of the number of environments, the first ones run one more.
         """
-        check_hyperparameters(episodes=episodes)
-        quota = np.bincount(np.arange(episodes) % self.n_envs, minlength=self.n_envs)  # dealt out one by one
-        self._start()
-        batch, t, done = self._room_for(64), 0, np.zeros(self.n_envs, int)
-        while (done < quota).any():
-            if t == len(batch.actions):
-                check_finite("observations", batch.states)  # no end may be in sight for one that is not
-                batch = _resized(batch, 2 * t)
-            self._step(batch, t)
-            done += batch.terminated[t] | batch.truncated[t]
-            t += 1
-        batch = _resized(batch, t)
-        self.stale = True
-        batch.valid &= batch.ended.cumsum(axis=0) - batch.ended < quota
-        self._account(batch)
+        check.count(episodes=episodes)
+        wanted = np.full(self.n_envs, episodes // self.n_envs)
+        wanted[: episodes % self.n_envs] += 1
+        self._begin()
+        batch, row, done = self._room(64), 0, np.zeros(self.n_envs, int)
+        while (done < wanted).any():
+            if row == len(batch.valid):
+                check.finite("observations", batch.states)  # no end may be in sight for one that is not
+                batch = _resized(batch, 2 * row)
+            self._step(batch, row)
+            done += batch.terminated[row] | batch.truncated[row]
+            row += 1
+        batch = _resized(batch, row)
+        self._count(batch, wanted)
+        self.abandoned = True
         return batch
 
     def progress(self, **diagnostics: float) -> Progress:
@@ -133,50 +128,66 @@ class Collector:
         mean_return = sum(self.returns) / len(self.returns) if self.returns else np.nan
         return Progress(steps=self.steps, episodes=self.episodes, mean_return=mean_return, **diagnostics)
 
-    def _room_for(self, n_steps: int) -> Batch:
-        T, N = n_steps, self.n_envs
-        states = np.empty((T + 1, N, self.face.size), self.policy.theta.dtype)
+    def _room(self, T: int) -> Batch:
+        """A batch of T rows to be filled, of which the first state is known."""
+        N, dtype = self.n_envs, self.policy.theta.dtype
+        states = np.empty((T + 1, N, self.envs.size), dtype)
         states[0] = self.state
-        actions, rewards, valid = np.empty((T, N), np.int64), np.empty((T, N)), np.ones((T, N), bool)
+        actions = np.empty((T, N, *self.envs.action_shape), dtype if self.envs.action_shape else np.int64)
         terminated, truncated = np.zeros((2, T, N), bool)
-        return Batch(states, actions, rewards, terminated, truncated, valid, [])
+        return Batch(states, actions, np.empty((T, N)), terminated, truncated, np.ones((T, N), bool), self.t)
 
-    def _step(self, batch: Batch, t: int) -> None:
-        """Act in states[t] and write row t."""
-        pi = self.policy(batch.states[t])
-        batch.actions[t] = actions = pi.mode() if self.greedy else pi.sample(self.rng)
-        batch.states[t + 1], batch.rewards[t], batch.terminated[t], batch.truncated[t], last = self.face.step(actions)
-        for n, state in last:
-            batch.last_states.append((t, n, state))
+    def _step(self, batch: Batch, row: int) -> None:
+        """Act in states[row] and write what came of it."""
+        pi = self.policy(batch.states[row])
+        batch.actions[row] = actions = pi.mode() if self.greedy else pi.sample(self.rng)
+        result = self.envs.step(actions)
+        batch.states[row + 1], batch.rewards[row], batch.terminated[row], batch.truncated[row] = result
 
-    def _account(self, batch: Batch) -> None:
-        """Mask what is no experience, check the rest, and count it."""
+    def _count(self, batch: Batch, wanted: Array | None = None) -> int:
+        """Mask what is no experience, check the rest, count it; returns the number of steps made.
+
+        All rows at once: a step is too short to be counted on its own. wanted: episodes of each environment.
+        """
         ended = batch.ended
-        if np.count_nonzero(ended) or np.count_nonzero(self.resets):  # else all rows are experience
-            if not self.face.same_step:
-                batch.valid[0] &= ~self.resets
-                batch.valid[1:] &= ~ended[:-1]
-                self.resets = ended[-1]
+        all_valid = not (np.count_nonzero(ended) or self.resetting)
+        if not all_valid:
+            batch.valid[0] = self.t >= 0
+            batch.valid[1:] = ~ended[:-1]
+        steps, self.t, begin = int(np.count_nonzero(batch.valid)), self.t + len(ended), 0
+        if wanted is not None:
+            batch.valid &= ended.cumsum(axis=0) - ended < wanted
+        if not all_valid:
             for x in batch.rewards, batch.terminated, batch.truncated:
                 x[~batch.valid] = 0
             ended = batch.ended
-        experienced = int(np.count_nonzero(batch.valid))
-        check_finite("observations", batch.states)
-        for _, _, state in batch.last_states:
-            check_finite("last observations", state)
-        check_finite("rewards", batch.rewards)
-        self.state, self.steps = batch.states[-1], self.steps + experienced
-        begin = 0
-        for end in sorted(set(ended.nonzero()[0].tolist())):
-            self.running += np.add.reduce(batch.rewards[begin : end + 1])
-            self.returns += self.running[ended[end]].tolist()
-            self.episodes += int(np.count_nonzero(ended[end]))
-            self.running[ended[end]], begin = 0, end + 1
-        self.running += np.add.reduce(batch.rewards[begin:])
+            for end in sorted(set(ended.nonzero()[0].tolist())):  # the rows in which an episode ended
+                self.returns_so_far += np.add.reduce(batch.rewards[begin : end + 1])
+                self.returns += self.returns_so_far[ended[end]].tolist()
+                self.episodes += int(np.count_nonzero(ended[end]))
+                self.returns_so_far[ended[end]], begin = 0, end + 1
+                self.t[ended[end]] = len(ended) - end - 2  # a reset row comes between
+            self.resetting = bool(ended[-1].any())
+        self.returns_so_far += np.add.reduce(batch.rewards[begin:])
+        check.finite("observations", batch.states)
+        check.finite("rewards", batch.rewards)
+        self.state, self.steps = batch.states[-1], self.steps + steps
+        return steps
+
+
+def minibatches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[Array]:
+    """One pass over n rows in random order: the numbers of the rows of each minibatch, the last of which may be short.
+
+    >>> [i.tolist() for i in minibatches(5, 2, np.random.default_rng(0))]
+    [[4, 2], [3, 1], [0]]
+    """
+    order = rng.permutation(n)
+    for start in range(0, n, batch_size):
+        yield order[start : start + batch_size]
 
 
 def _resized(batch: Batch, T: int) -> Batch:
     """The batch with room for T rows: cut, or with more to fill."""
-    arrays = {name: x for name, x in vars(batch).items() if name != "last_states"}
-    resized: Any = {name: np.resize(x, (T + (name == "states"), *x.shape[1:])) for name, x in arrays.items()}
-    return replace(batch, **resized)
+    arrays = batch.actions, batch.rewards, batch.terminated, batch.truncated, batch.valid
+    states, *rest = (np.resize(x, (T + (x is batch.states), *x.shape[1:])) for x in (batch.states, *arrays))
+    return Batch(states, *rest, batch.first_t)  # type: ignore[call-arg]

@@ -16,27 +16,27 @@ than PPO, and its return swings; one slow environment holds up all the others, w
 asynchrony.
 """
 
-from ..checks import Array, Rng, Scalar, checked
+from collections.abc import Iterator
+
 from ..optim import RMSProp
+from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import SoftmaxPolicy
 from ..returns import gae, normalized
 from ..rollout import Collector
-from ..spaces import AnyEnv
-from ..training import Updates, generator, training
 from ..value import Value
 
 
-@checked
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> Scalar:
+def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> float:
     """(4.4)  L(θ) = -mean_t [ log π_θ(a_t|s_t) A_t + β H(π_θ(·|s_t)) ]; β is ent_coef.
 
     A surrogate: only its gradient means something. states (B, observation), actions (B,), advantages (B,).
     """
+    states, advantages = check.rows(states, advantages=advantages)
+    check.weight(ent_coef=ent_coef)
     pi = policy(states)
     return -(advantages * pi.log_prob(actions) + ent_coef * pi.entropy()).mean()
 
 
-@checked
 def gradient(
     policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0
 ) -> Array:
@@ -47,38 +47,60 @@ def gradient(
     >>> gradient(policy, [[1.0], [1.0]], [1, 0], [2.0, -2.0], ent_coef=0.1)  # both ask for more of action 1
     array([ 1., -1.,  1., -1.])
     """
+    states, advantages = check.rows(states, advantages=advantages)
+    check.weight(ent_coef=ent_coef)
     pi = policy(states)
-    d_logits = -advantages[:, None] * pi.d_log_prob(actions)
+    d_parameters = -advantages[:, None] * pi.d_log_prob(actions)
     if ent_coef:
-        d_logits -= ent_coef * pi.d_entropy()
-    return policy.backward(pi, d_logits / len(actions))
+        d_parameters -= ent_coef * pi.d_entropy()
+    return policy.backward(pi, d_parameters / len(states))
 
 
-@training
 def train(
-    env: AnyEnv, policy: SoftmaxPolicy, value: Value, *,
-    total_steps: int = 150_000, n_steps: int | None = 5, gamma: float = 0.99, gae_lambda: float = 1.0,
-    ent_coef: float = 0.0, normalize_advantage: bool = False,
-    learning_rate: float = 2e-3, value_learning_rate: float | None = None, max_grad_norm: float = 0.5,
-    seed: int | None = None, rng: Rng = None,
-) -> Updates:  # fmt: skip
-    """Train policy and value in place; yields Progress after every update.
+    env: AnyEnv,
+    policy: SoftmaxPolicy,
+    value: Value,
+    *,
+    total_steps: int = 100_000,  # of all environments together
+    n_steps: int | None = 5,  # rows of each environment per update; None is one whole episode of each
+    gamma: float = 0.99,  # the discount γ
+    gae_lambda: float = 0.95,  # λ of GAE: 0 is (4.1), 1 is (4.2) up to the last row
+    ent_coef: float = 0.0,  # the weight β of the entropy bonus
+    normalize_advantage: bool = False,  # over the rows of each update: a departure, see `returns.normalized`
+    learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
+    value_learning_rate: Schedule | None = None,  # of the value; None is learning_rate
+    max_grad_norm: float = 0.5,  # a longer gradient is scaled down to this length
+    seed: int | None = None,  # of all randomness: the same seed, the same bits
+    rng: Rng = None,  # a generator instead of a seed
+) -> Updates:
+    """Train policy and value in place; yields Progress after every update."""
+    check.fit(env, value=value)
+    check.natural(total_steps=total_steps)
+    check.optional(check.count, n_steps=n_steps)
+    check.unit(gamma=gamma, gae_lambda=gae_lambda)
+    check.weight(ent_coef=ent_coef)
+    check.flag(normalize_advantage=normalize_advantage)
+    check.schedule(learning_rate=learning_rate)
+    check.optional(check.schedule, value_learning_rate=value_learning_rate)
+    collector = Collector(env, policy, make_rng(seed, rng))
+    actor = RMSProp(policy.theta, max_grad_norm=max_grad_norm)
+    critic = RMSProp(value.theta, max_grad_norm=max_grad_norm)
 
-    n_steps: rows of each environment per update; 1 is one-step, None is one whole episode of each environment.
-    value_learning_rate: None is learning_rate.
-    normalize_advantage: over the rows of each update; a departure from (4.4), see `normalized`.
-    """
-    collector = Collector(env, policy, generator(seed, rng))
-    actor = RMSProp(policy.theta, learning_rate, max_grad_norm=max_grad_norm)
-    critic = RMSProp(value.theta, value_learning_rate or learning_rate, max_grad_norm=max_grad_norm)
+    def updates() -> Iterator[Progress]:
+        while collector.steps < total_steps:
+            done = collector.steps / total_steps
+            actor.learning_rate = scheduled(learning_rate, done)
+            critic.learning_rate = scheduled(value_learning_rate or learning_rate, done)
+            batch = collector.collect(n_steps) if n_steps else collector.collect_episodes(collector.n_envs)
+            values = value(batch.states)
+            flags = batch.terminated, batch.truncated
+            advantages = gae(batch.rewards, values[:-1], values[1:], *flags, gamma, gae_lambda)
+            targets = advantages + values[:-1]
+            states, actions, targets, advantages = batch.samples(targets, advantages)
+            if normalize_advantage:
+                advantages = normalized(advantages)
+            critic.step(value.mse_gradient(states, targets))
+            gradient_norm = actor.step(gradient(policy, states, actions, advantages, ent_coef=ent_coef))
+            yield collector.progress(gradient_norm=gradient_norm)
 
-    while collector.steps < total_steps:
-        batch = collector.collect(n_steps) if n_steps else collector.collect_episodes(collector.n_envs)
-        values, next_values = batch.values(value)
-        advantages = gae(batch.rewards, values, next_values, batch.terminated, batch.truncated, gamma, gae_lambda)
-        states, actions, advantages, targets = batch.rows(advantages, advantages + values)
-        if normalize_advantage:
-            advantages = normalized(advantages)
-        critic.step(value.mse_gradient(states, targets))
-        gradient_norm = actor.step(gradient(policy, states, actions, advantages, ent_coef=ent_coef))
-        yield collector.progress(gradient_norm=gradient_norm)
+    return run(updates())

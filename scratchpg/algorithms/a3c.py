@@ -24,93 +24,135 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Rng
 from ..optim import RMSProp
+from ..plumbing import AnyEnv, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing.processes import Shared, watch
+from ..plumbing.spaces import build
 from ..policy import SoftmaxPolicy
-from ..processes import Shared, crew
 from ..returns import gae
 from ..rollout import Collector
-from ..spaces import AnyEnv, build
-from ..training import Progress, Updates, generator, training
 from ..value import Value
 from .a2c import gradient, loss
 
 __all__ = ["gradient", "loss", "train", "worker"]
+STEPS, EPISODES, RETURNS, N_RETURNS = range(4)  # what each worker counts: a column each of `shared.counters`
 
 
-@training
 def train(
-    make_env: str | Callable[[], AnyEnv], policy: SoftmaxPolicy, value: Value, *,
-    workers: int = 2, total_steps: int = 300_000, n_steps: int = 20,
-    gamma: float = 0.99, gae_lambda: float = 1.0, ent_coef: float = 0.0,
-    learning_rate: float = 2e-3, max_grad_norm: float = 0.5, start_method: str | None = None,
-    seed: int | None = None, rng: Rng = None,
-) -> Updates:  # fmt: skip
+    make_env: str | Callable[[], AnyEnv],
+    policy: SoftmaxPolicy,
+    value: Value,
+    *,
+    workers: int = 2,  # processes, each with an environment of its own
+    total_steps: int = 100_000,  # of all environments together
+    n_steps: int = 5,  # rows of each environment per update
+    gamma: float = 0.99,  # the discount γ
+    gae_lambda: float = 0.95,  # λ of GAE: 0 is (4.1), 1 is (4.2) up to the last row
+    ent_coef: float = 0.0,  # the weight β of the entropy bonus
+    learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
+    max_grad_norm: float = 0.5,  # a longer gradient is scaled down to this length
+    start_method: str | None = None,  # "fork", "spawn" or "forkserver"; None is the platform's default
+    seed: int | None = None,  # of all randomness; with one worker the same seed gives the same bits
+    rng: Rng = None,  # a generator instead of a seed
+) -> Updates:
     """Train policy and value in place with `workers` processes; yields Progress some twenty times a second.
 
     make_env: an environment id, or a function that makes one; "spawn" and "forkserver" need it, and the classes of the
         networks, at the top of a module.
-    start_method: "fork", "spawn" or "forkserver"; None is the platform's default.
 
-    The run ends when all workers have, so one that hangs keeps it waiting. Closing the generator, or Ctrl-C, stops them
-    all. A worker that fails ends the run with a RuntimeError (a FloatingPointError if it diverged) that names it and
-    its traceback or signal; what was learned so far is kept.
+    The run ends when all workers have, so one that hangs keeps it waiting. Closing the run, or Ctrl-C, stops them all.
+    A worker that fails ends the run with a RuntimeError (a FloatingPointError if it diverged) that names it and its
+    traceback or signal; what was learned so far is kept.
     """
-    context = multiprocessing.get_context(start_method)
+    with closing(build(make_env)) as env:
+        check.fit(env, policy=policy, value=value)
+    check.natural(total_steps=total_steps)
+    check.count(workers=workers, n_steps=n_steps)
+    check.unit(gamma=gamma, gae_lambda=gae_lambda)
+    check.weight(ent_coef=ent_coef)
+    check.schedule(learning_rate=learning_rate)
+    check.bound(max_grad_norm=max_grad_norm)
+    context, rngs = multiprocessing.get_context(start_method), make_rng(seed, rng).spawn(workers)
     shared: Any = Shared(
         context,
         theta=policy.theta,
         phi=value.theta,
-        theta_average=np.zeros_like(policy.theta),
-        phi_average=np.zeros_like(value.theta),
-        slots=np.zeros((workers, 4)),  # of each worker: steps, episodes, the sum of its latest returns, their number
+        theta_mean_square=np.zeros_like(policy.theta),
+        phi_mean_square=np.zeros_like(value.theta),
+        counters=np.zeros((workers, 4)),
     )
-    settings = total_steps, n_steps, gamma, gae_lambda, ent_coef, learning_rate, max_grad_norm
-    rngs = generator(seed, rng).spawn(workers)
-    jobs = [(shared, i, make_env, policy, value, worker_rng, settings) for i, worker_rng in enumerate(rngs)]
-    try:
-        with closing(crew(context, _work, jobs, seconds=0.05)) as ticks:
-            for _ in ticks:
-                policy.theta[:], value.theta[:] = shared.theta, shared.phi
-                steps, episodes, total, latest = shared.slots.sum(axis=0).tolist()
-                mean_return = total / latest if latest else np.nan
-                yield Progress(steps=int(steps), episodes=int(episodes), mean_return=mean_return)
-    finally:
-        policy.theta[:], value.theta[:] = shared.theta, shared.phi
+    settings = dict(
+        total_steps=total_steps,
+        n_steps=n_steps,
+        gamma=gamma,
+        gae_lambda=gae_lambda,
+        ent_coef=ent_coef,
+        learning_rate=learning_rate,
+        max_grad_norm=max_grad_norm,
+    )
+    jobs = [(shared, i, make_env, policy, value, rng, settings) for i, rng in enumerate(rngs)]
+
+    def updates() -> Iterator[Progress]:
+        try:
+            with closing(watch(context, _run_worker, jobs, seconds=0.05)) as looks:
+                for _ in looks:
+                    policy.theta[:], value.theta[:] = shared.theta, shared.phi
+                    total = shared.counters.sum(axis=0)
+                    mean_return = total[RETURNS] / total[N_RETURNS] if total[N_RETURNS] else np.nan
+                    yield Progress(steps=int(total[STEPS]), episodes=int(total[EPISODES]), mean_return=mean_return)
+        finally:
+            policy.theta[:], value.theta[:] = shared.theta, shared.phi
+
+    return run(updates())
 
 
 def worker(
-    shared: Any, index: int, env: AnyEnv, policy: SoftmaxPolicy, value: Value, rng: Rng, *settings: Any
+    shared: Any,
+    index: int,
+    env: AnyEnv,
+    policy: SoftmaxPolicy,
+    value: Value,
+    rng: Rng,
+    *,
+    total_steps: int,
+    n_steps: int,
+    gamma: float,
+    gae_lambda: float,
+    ent_coef: float,
+    learning_rate: Schedule,
+    max_grad_norm: float,
 ) -> Iterator[None]:
     """(5.1), the life of one worker, whose own `policy` and `value` are θ' and φ'.
 
     Each `next` goes as far as the next gradients and stops before they are written, so workers can also be driven by
     hand, in one process, in any order.
     """
-    total_steps, n_steps, gamma, gae_lambda, ent_coef, learning_rate, max_grad_norm = settings
     collector = Collector(env, policy, rng)
-    collector.returns = deque(maxlen=max(100 // len(shared.slots), 1))  # about 100 with those of the other workers
-    actor = RMSProp(shared.theta, learning_rate, square_avg=shared.theta_average, max_grad_norm=max_grad_norm)
-    critic = RMSProp(shared.phi, learning_rate, square_avg=shared.phi_average, max_grad_norm=max_grad_norm)
+    collector.returns = deque(maxlen=max(100 // len(shared.counters), 1))  # about 100 with those of the other workers
+    actor = RMSProp(shared.theta, mean_square=shared.theta_mean_square, max_grad_norm=max_grad_norm)
+    critic = RMSProp(shared.phi, mean_square=shared.phi_mean_square, max_grad_norm=max_grad_norm)
 
-    while shared.slots[:, 0].sum() < total_steps:
+    while (steps := shared.counters[:, STEPS].sum()) < total_steps:
+        actor.learning_rate = critic.learning_rate = scheduled(learning_rate, steps / total_steps)
         policy.theta[:], value.theta[:] = shared.theta, shared.phi
         batch = collector.collect(n_steps)
-        values, next_values = batch.values(value)
-        advantages = gae(batch.rewards, values, next_values, batch.terminated, batch.truncated, gamma, gae_lambda)
-        states, actions, advantages, targets = batch.rows(advantages, advantages + values)
+        values = value(batch.states)
+        flags = batch.terminated, batch.truncated
+        advantages = gae(batch.rewards, values[:-1], values[1:], *flags, gamma, gae_lambda)
+        targets = advantages + values[:-1]
+        states, actions, targets, advantages = batch.samples(targets, advantages)
         d_phi = value.mse_gradient(states, targets)
         d_theta = gradient(policy, states, actions, advantages, ent_coef=ent_coef)
         yield
         critic.step(d_phi)
         actor.step(d_theta)
         returns = collector.returns
-        shared.slots[index] = collector.steps, collector.episodes, sum(returns), len(returns)
+        shared.counters[index] = collector.steps, collector.episodes, sum(returns), len(returns)
 
 
-def _work(
-    shared: Any, index: int, make_env: Any, policy: SoftmaxPolicy, value: Value, rng: Rng, settings: Any
+def _run_worker(
+    shared: Any, index: int, make_env: Any, policy: SoftmaxPolicy, value: Value, rng: Rng, settings: dict[str, Any]
 ) -> Iterator[None]:
     """What a worker process runs: `worker`, with an environment and networks of its own."""
     with closing(build(make_env)) as env:
-        yield from worker(shared, index, env, *deepcopy((policy, value)), rng, *settings)
+        yield from worker(shared, index, env, *deepcopy((policy, value)), rng, **settings)

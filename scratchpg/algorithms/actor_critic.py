@@ -20,58 +20,71 @@ V is wrong; with one update per step it takes few steps and many seconds. "mc" i
 2018, 13.5, and their (3.14), (6.1), (6.2), (6.5) for (3.3), (3.5), (3.6), (3.7), with R_{t+1} for r_t.
 """
 
-import math
+from collections.abc import Iterator
 
-from ..checks import Array, Rng, Scalar, checked
 from ..optim import Adam
+from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import SoftmaxPolicy
 from ..returns import discounted, td_targets
 from ..rollout import Collector
-from ..spaces import AnyEnv
-from ..training import Updates, generator, training
 from ..value import Value
 
 
-@checked
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array) -> Scalar:
+def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array) -> float:
     """L(θ) = -mean_t log π_θ(a_t|s_t) A_t: a surrogate, only its gradient means something. All arguments (B, …)."""
+    states, advantages = check.rows(states, advantages=advantages)
     return -(advantages * policy(states).log_prob(actions)).mean()
 
 
-@checked
 def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array) -> Array:
     """∇L(θ) = -mean_t A_t ∇log π_θ(a_t|s_t), flat in θ: the mean over steps, where REINFORCE's is over episodes."""
+    states, advantages = check.rows(states, advantages=advantages)
     pi = policy(states)
-    d_logits = -advantages[:, None] * pi.d_log_prob(actions)
-    return policy.backward(pi, d_logits / len(actions))
+    d_parameters = -advantages[:, None] * pi.d_log_prob(actions)
+    return policy.backward(pi, d_parameters / len(states))
 
 
-@training
 def train(
-    env: AnyEnv, policy: SoftmaxPolicy, value: Value, *,
-    method: str = "td", total_steps: int = 200_000, gamma: float = 0.99,
-    learning_rate: float | None = None, value_learning_rate: float | None = None, max_grad_norm: float = math.inf,
-    seed: int | None = None, rng: Rng = None,
-) -> Updates:  # fmt: skip
-    """Train policy and value in place; yields Progress after every update.
+    env: AnyEnv,
+    policy: SoftmaxPolicy,
+    value: Value,
+    *,
+    method: str = "td",  # the critic learns after each step (3.6); "mc": after each episode (3.5)
+    total_steps: int = 100_000,  # of all environments together
+    gamma: float = 0.99,  # the discount γ
+    learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
+    value_learning_rate: Schedule | None = None,  # of the value; None is learning_rate
+    max_grad_norm: float = 0.5,  # a longer gradient is scaled down to this length
+    seed: int | None = None,  # of all randomness: the same seed, the same bits
+    rng: Rng = None,  # a generator instead of a seed
+) -> Updates:
+    """Train policy and value in place; yields Progress after every update."""
+    check.fit(env, value=value)
+    if method not in ("td", "mc"):
+        raise ValueError(f'method must be "td" or "mc", not {method!r}')
+    check.natural(total_steps=total_steps)
+    check.unit(gamma=gamma)
+    check.schedule(learning_rate=learning_rate)
+    check.optional(check.schedule, value_learning_rate=value_learning_rate)
+    collector = Collector(env, policy, make_rng(seed, rng))
+    actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
+    critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 
-    method: "td" updates after each step (3.6), "mc" after each episode (3.5); of every environment, if there are many.
-    learning_rate, value_learning_rate: None is 3e-4 and 3e-3 for "td", whose gradients come from single steps, and
-        1e-3 and 1e-2 for "mc", where they are a mean over an episode.
-    """
-    collector = Collector(env, policy, generator(seed, rng))
-    defaults = {"td": (3e-4, 3e-3), "mc": (1e-3, 1e-2)}[method]
-    actor = Adam(policy.theta, learning_rate or defaults[0], max_grad_norm=max_grad_norm)
-    critic = Adam(value.theta, value_learning_rate or defaults[1], max_grad_norm=max_grad_norm)
+    def updates() -> Iterator[Progress]:
+        while collector.steps < total_steps:
+            done = collector.steps / total_steps
+            actor.learning_rate = scheduled(learning_rate, done)
+            critic.learning_rate = scheduled(value_learning_rate or learning_rate, done)
+            batch = collector.collect(1) if method == "td" else collector.collect_episodes(collector.n_envs)
+            values = value(batch.states)
+            if method == "td":
+                targets = td_targets(batch.rewards, values[1:], batch.terminated, gamma)
+            else:
+                targets = discounted(batch.rewards, gamma, batch.ended)
+            advantages = targets - values[:-1]
+            states, actions, targets, advantages = batch.samples(targets, advantages)
+            critic.step(value.mse_gradient(states, targets))  # the target is a constant: a semi-gradient
+            gradient_norm = actor.step(gradient(policy, states, actions, advantages))
+            yield collector.progress(gradient_norm=gradient_norm)
 
-    while collector.steps < total_steps:
-        batch = collector.collect(1) if method == "td" else collector.collect_episodes(collector.n_envs)
-        values, next_values = batch.values(value)
-        if method == "td":
-            targets = td_targets(batch.rewards, next_values, batch.terminated, gamma)
-        else:
-            targets = discounted(batch.rewards, gamma, batch.ended)
-        states, actions, targets, advantages = batch.rows(targets, targets - values)
-        critic.step(value.mse_gradient(states, targets))  # the target is a constant: a semi-gradient
-        gradient_norm = actor.step(gradient(policy, states, actions, advantages))
-        yield collector.progress(gradient_norm=gradient_norm)
+    return run(updates())

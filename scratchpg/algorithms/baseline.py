@@ -8,52 +8,73 @@
 
 The loss and its gradient are REINFORCE's (1.11) with Ψ_t = γ^t A_t. V_φ is a network of its own, which learns from the
 same episodes, jointly with the policy, in the order (2.4): predict V(s_t), fit V, step θ by what was predicted. Learned
-beforehand instead (`pretrain`), it goes stale as the policy improves.
+beforehand instead, it goes stale as the policy improves (examples/stale_baseline.py).
 
 Use it wherever you would use REINFORCE: the same expectation, as a rule with less noise. It still waits for the end of
 an episode. Its loss rises like REINFORCE's as long as V lags behind the returns. Source: Williams 1992, as there.
 """
 
-from ..checks import Rng
+from collections.abc import Iterator
+
 from ..optim import Adam
+from ..plumbing import AnyEnv, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import SoftmaxPolicy
-from ..returns import discounted
+from ..returns import discounted, explained_variance
 from ..rollout import Collector
-from ..spaces import AnyEnv
-from ..training import Updates, generator, training
 from ..value import Value
 from .reinforce import gradient, loss
 
 __all__ = ["gradient", "loss", "train"]
 
 
-@training
 def train(
-    env: AnyEnv, policy: SoftmaxPolicy, value: Value, *,
-    total_steps: int = 150_000, n_episodes: int | None = None, gamma: float = 0.99,
-    keep_gamma_t: bool = True, pretrain: int = 0,
-    learning_rate: float = 1e-2, value_learning_rate: float = 3e-2,
-    seed: int | None = None, rng: Rng = None,
-) -> Updates:  # fmt: skip
-    """Train policy and value in place; yields Progress after every update. As in REINFORCE, and:
+    env: AnyEnv,
+    policy: SoftmaxPolicy,
+    value: Value,
+    *,
+    total_steps: int = 100_000,  # of all environments together
+    n_episodes: int | None = None,  # N of (1.11); None is one episode of each environment
+    gamma: float = 0.99,  # the discount γ
+    keep_gamma_t: bool = True,  # False drops the γ^t of (2.1), as is common: no gradient of J for γ < 1
+    learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
+    value_learning_rate: Schedule | None = None,  # of the value; None is learning_rate
+    seed: int | None = None,  # of all randomness: the same seed, the same bits
+    rng: Rng = None,  # a generator instead of a seed
+) -> Updates:
+    """Train policy and value in place; yields Progress after every update.
 
-    pretrain: for so many episodes only V is fitted, on the first policy; from then on only the policy learns.
+    A time limit counts as the end of an episode: J sums the rewards up to it. Diagnostics: `explained_variance` of V
+    before its fit (1 for a perfect prediction), and the norms of both gradients.
     """
-    collector = Collector(env, policy, generator(seed, rng))
+    check.fit(env, value=value)
+    check.natural(total_steps=total_steps)
+    check.optional(check.count, n_episodes=n_episodes)
+    check.unit(gamma=gamma)
+    check.flag(keep_gamma_t=keep_gamma_t)
+    check.schedule(learning_rate=learning_rate)
+    check.optional(check.schedule, value_learning_rate=value_learning_rate)
+    collector = Collector(env, policy, make_rng(seed, rng))
+    actor, critic = Adam(policy.theta), Adam(value.theta)
     N = n_episodes or collector.n_envs
-    actor, critic = Adam(policy.theta, learning_rate), Adam(value.theta, value_learning_rate)
 
-    while collector.steps < total_steps:
-        policy_learns = collector.episodes >= pretrain
-        value_learns = not (pretrain and policy_learns)
-        batch = collector.collect_episodes(N)
-        G = discounted(batch.rewards, gamma, batch.ended)
-        v, _ = batch.values(value)  # (2.4): predict first, …
-        weights = (gamma ** batch.timesteps() if keep_gamma_t else 1) * (G - v)
-        states, actions, targets, weights = batch.rows(G, weights)
-        diagnostics = {}
-        if value_learns:  # … then fit, …
-            diagnostics["value_gradient_norm"] = critic.step(value.mse_gradient(states, targets))
-        if policy_learns:  # … and use what was predicted before the fit
-            diagnostics["gradient_norm"] = actor.step(gradient(policy, states, actions, weights, episodes=N))
-        yield collector.progress(**diagnostics)
+    def updates() -> Iterator[Progress]:
+        while collector.steps < total_steps:
+            done = collector.steps / total_steps
+            actor.learning_rate = scheduled(learning_rate, done)
+            critic.learning_rate = scheduled(value_learning_rate or learning_rate, done)
+            batch = collector.collect_episodes(N)
+            values = value(batch.states)[:-1]  # (2.4): predict first, …
+            targets = discounted(batch.rewards, gamma, batch.ended)
+            advantages = targets - values
+            weights = gamma**batch.t * advantages if keep_gamma_t else advantages
+            states, actions, targets, values, weights = batch.samples(targets, values, weights)
+            value_gradient_norm = critic.step(value.mse_gradient(states, targets))  # … then fit, …
+            # … and use what was predicted before the fit
+            gradient_norm = actor.step(gradient(policy, states, actions, weights, episodes=N))
+            yield collector.progress(
+                explained_variance=explained_variance(targets, values),
+                gradient_norm=gradient_norm,
+                value_gradient_norm=value_gradient_norm,
+            )
+
+    return run(updates())

@@ -17,29 +17,29 @@ episodes are long: nothing is learned before one is over, and it is thrown away 
 returns, which are the weights of its sum. Source: Williams 1992, Machine Learning 8, 229-256.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from ..checks import Array, Rng, Scalar, checked
 from ..optim import Adam
+from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import SoftmaxPolicy
 from ..returns import discounted
 from ..rollout import Collector
-from ..spaces import AnyEnv
-from ..training import Updates, generator, training
 
 
-@checked
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Scalar:
+def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> float:
     """(1.11)  L(θ) = -(1/N) Σ_n Σ_t log π_θ(a_t|s_t) Ψ_t: the mean over episodes of the sum over their steps.
 
     A surrogate: its value means nothing. Only its gradient does, at the θ that collected the data.
 
     states (B, observation), actions (B,), weights Ψ (B,): the steps of all episodes, in any order.
     """
+    states, weights = check.rows(states, weights=weights)
+    check.count(episodes=episodes)
     return -(weights * policy(states).log_prob(actions)).sum() / episodes
 
 
-@checked
 def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Array:
     """∇ of (1.11), flat in θ: -(1/N) Σ_n Σ_t Ψ_t ∇log π_θ(a_t|s_t). Arguments as in `loss`.
 
@@ -49,41 +49,63 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Arra
     >>> gradient(policy, [[1.0]], [1], [2.0], episodes=1)  # -Ψ (onehot(a) - π), for W and for b
     array([ 1., -1.,  1., -1.])
     """
+    states, weights = check.rows(states, weights=weights)
+    check.count(episodes=episodes)
     pi = policy(states)
-    d_logits = -weights[:, None] * pi.d_log_prob(actions)
-    return policy.backward(pi, d_logits / episodes)
+    d_parameters = -weights[:, None] * pi.d_log_prob(actions)
+    return policy.backward(pi, d_parameters / episodes)  # (1.9), (1.10)
 
 
-@training
 def train(
-    env: AnyEnv, policy: SoftmaxPolicy, *,
-    total_steps: int = 300_000, n_episodes: int | None = None, gamma: float = 0.99,
-    reward_to_go: bool = True, keep_gamma_t: bool = True,
-    learning_rate: float = 1e-2,
-    seed: int | None = None, rng: Rng = None,
-) -> Updates:  # fmt: skip
+    env: AnyEnv,
+    policy: SoftmaxPolicy,
+    *,
+    total_steps: int = 100_000,  # of all environments together
+    n_episodes: int | None = None,  # N of (1.11); None is one episode of each environment
+    gamma: float = 0.99,  # the discount γ
+    reward_to_go: bool = True,  # Ψ_t = γ^t G_t (1.10); otherwise Ψ_t = R(τ) (1.9)
+    keep_gamma_t: bool = True,  # False drops the γ^t of (1.10), as is common: no gradient of J for γ < 1
+    learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
+    seed: int | None = None,  # of all randomness: the same seed, the same bits
+    rng: Rng = None,  # a generator instead of a seed
+) -> Updates:
     """Train the policy in place; yields Progress after every update.
-
-    n_episodes: N of (1.11); None is one episode of each environment, N = 1 for a single one.
-    reward_to_go: Ψ_t = γ^t G_t (1.10); otherwise Ψ_t = R(τ) (1.9).
-    keep_gamma_t: False drops the γ^t of (1.10), as is common: for γ < 1 it is then no longer the gradient of J.
 
     A time limit counts as the end of an episode: J sums the rewards up to it.
     """
-    collector = Collector(env, policy, generator(seed, rng))
+    check.natural(total_steps=total_steps)
+    check.optional(check.count, n_episodes=n_episodes)
+    check.unit(gamma=gamma)
+    check.flag(reward_to_go=reward_to_go, keep_gamma_t=keep_gamma_t)
+    check.schedule(learning_rate=learning_rate)
+    collector = Collector(env, policy, make_rng(seed, rng))
+    actor = Adam(policy.theta)
     N = n_episodes or collector.n_envs
-    actor = Adam(policy.theta, learning_rate)
 
-    while collector.steps < total_steps:
-        batch = collector.collect_episodes(N)
-        t = batch.timesteps()
-        G = discounted(batch.rewards, gamma, batch.ended)
-        if not reward_to_go:
-            weights = np.take_along_axis(G, np.arange(len(t))[:, None] - t, axis=0)  # G_0 = R(τ) at every t
-        elif keep_gamma_t:
-            weights = gamma**t * G
-        else:
-            weights = G
-        states, actions, weights = batch.rows(weights)
-        gradient_norm = actor.step(gradient(policy, states, actions, weights, episodes=N))
-        yield collector.progress(gradient_norm=gradient_norm)
+    def updates() -> Iterator[Progress]:
+        while collector.steps < total_steps:
+            done = collector.steps / total_steps
+            actor.learning_rate = scheduled(learning_rate, done)
+            batch = collector.collect_episodes(N)
+            returns = discounted(batch.rewards, gamma, batch.ended)
+            if not reward_to_go:
+                weights = total(returns, batch.t)
+            elif keep_gamma_t:
+                weights = gamma**batch.t * returns
+            else:
+                weights = returns
+            states, actions, weights = batch.samples(weights)
+            gradient_norm = actor.step(gradient(policy, states, actions, weights, episodes=N))
+            yield collector.progress(gradient_norm=gradient_norm)
+
+    return run(updates())
+
+
+def total(returns: Array, t: Array) -> Array:
+    """R(τ) at every step of its episode, (T, N), from the reward-to-go and the number of each step: it is G_0.
+
+    >>> total(np.array([[3.0], [2.0], [9.0], [4.0]]), np.array([[0], [1], [0], [1]]))[:, 0]
+    array([3., 3., 9., 9.])
+    """
+    row = np.arange(len(t))[:, None]
+    return np.take_along_axis(returns, np.maximum(row - t, 0), axis=0)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import enter_run, set_threads
-from .checks import Array, NonFiniteError
+from .check import Array, NonFiniteError
+from .run import THREADS_CHOSEN, set_threads
 
 
 class Shared:
@@ -37,7 +37,7 @@ class Shared:
             setattr(self, name, np.frombuffer(raw, dtype).reshape(shape))
 
 
-def crew(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds: float) -> Generator[None, None, None]:
+def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds: float) -> Generator[None, None, None]:
     """Iterate `target(*job)` in one process per job; yields every so many seconds until all have ended.
 
     RuntimeError as soon as one fails (NonFiniteError if it diverged), with its traceback or signal. However it ends,
@@ -49,7 +49,7 @@ def crew(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds:
         for index, job in enumerate(jobs):
             pipe, sender = context.Pipe(duplex=False)
             args = sender, stop, target, job
-            process = context.Process(target=_work, args=args, name=f"worker {index}", daemon=True)
+            process = context.Process(target=_worker_main, args=args, name=f"worker {index}", daemon=True)
             try:
                 process.start()
             except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -86,11 +86,12 @@ def crew(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds:
                 pipe.close()
 
 
-def _work(pipe: Any, stop: Any, target: Callable[..., Any], job: Any) -> None:
+def _worker_main(pipe: Any, stop: Any, target: Callable[..., Any], job: Any) -> None:
     """What each process runs: the job, as long as somebody wants it; if it fails, the parent is sent what to raise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
-    set_threads(1)  # for good: this process has nothing else to do
-    enter_run()
+    if not THREADS_CHOSEN:
+        set_threads(1)  # for good, as is the silence: this process has nothing else to do
+    np.seterr(all="ignore")
     parent: Any = multiprocessing.parent_process()
     failure: Exception | None = None
     try:

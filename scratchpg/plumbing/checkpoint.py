@@ -1,0 +1,103 @@
+"""Saving and loading networks: one small .npz file, written in one piece, never pickled.
+
+Its arrays are the θ of each network by its name ("policy", "value", …), and "about", a JSON text: the format, the
+environment's id, and of each network the class, the sizes and what else makes one like it.
+"""
+
+import importlib
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from . import check
+
+FORMAT, FORMAT_2 = "scratchpg checkpoint 3", "scratchpg checkpoint 2"
+OURS = importlib.import_module(__name__.partition(".")[0])
+File = str | os.PathLike[str]
+
+
+def save(path: File, policy: Any, value: Any = None, *, env: str | None = None, **networks: Any) -> None:
+    """Write networks to a file. Whatever happens meanwhile, it is the old one or the new one, never half of it.
+
+    It is written as `path`.PID.tmp, then renamed; a writer that is killed meanwhile leaves that file behind.
+    ValueError if a parameter is not finite, TypeError for what is no network, OSError where it can't be written.
+    """
+    about: dict[str, Any] = {"format": FORMAT, "env": env}
+    networks = {"policy": policy} | ({} if value is None else {"value": value}) | networks
+    for name, network in networks.items():
+        if (
+            not hasattr(network, "net")
+            or (name == "policy") != (network.actions is not None)
+            or not isinstance(env, str | None)
+        ):
+            raise TypeError(
+                f"save takes a policy, perhaps a value, and the id of an environment, not {network!r}, {env!r}"
+            )
+        check.finite(f"the parameters of the {name}", network.theta)
+        kind = type(network)
+        known = (
+            kind.__qualname__
+            if getattr(OURS, kind.__qualname__, None) is kind
+            else f"{kind.__module__}.{kind.__qualname__}"
+        )
+        about[name] = {"class": known, "sizes": network.sizes, "options": getattr(network, "options", {})}
+    path = Path(path).resolve()  # of a link the file that it stands for
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} must be a file, not a directory or a device")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, about=np.array(json.dumps(about)), **{name: x.theta for name, x in networks.items()})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: File, *classes: type) -> SimpleNamespace:
+    """Read a checkpoint: its networks by their names (`value` is None if none was saved), and `env`, the id.
+
+    classes: of networks of your own, if the file holds such. ValueError says what is wrong with a file that is corrupt,
+    of another kind, or not ours.
+
+    >>> import tempfile
+    >>> from scratchpg import SoftmaxPolicy
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     save(f"{directory}/cart.npz", SoftmaxPolicy((4, 8, 2), rng=0), env="CartPole-v1")
+    ...     checkpoint = load(f"{directory}/cart.npz")
+    >>> checkpoint.env, checkpoint.policy, checkpoint.value
+    ('CartPole-v1', SoftmaxPolicy((4, 8, 2)), None)
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            raise ValueError("it is no .npz file, or not the whole of one")
+        arrays = dict(np.load(io.BytesIO(content), allow_pickle=False))
+        about = json.loads(arrays.pop("about").item())
+        if about["format"] not in (FORMAT, FORMAT_2):
+            raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
+        if about["format"] == FORMAT_2:
+            about["policy"]["class"] = "SoftmaxPolicy"
+            if "value" in about:
+                about["value"] |= {"class": "Value", "sizes": about["value"]["sizes"][:-1]}
+        known, networks = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in classes}, {}
+        for name, theta in arrays.items():
+            made, check_name = about[name], f"the parameters of the {name}"
+            kind = known.get(made["class"]) or getattr(OURS, made["class"], None)
+            if kind is None:
+                raise ValueError(f"it holds a {made['class']}: give that class to load, after the path")
+            check.finite(check_name, theta)
+            networks[name] = kind(tuple(made["sizes"]), theta=theta, **made.get("options", {}))
+        return SimpleNamespace(**{"value": None, "env": about["env"], **networks, "policy": networks["policy"]})
+    except Exception as error:  # a broken file can make zipfile and NumPy raise almost anything
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        reason = "it holds pickled data" if "allow_pickle" in reason else reason
+        raise ValueError(f"{os.fspath(path)!r} is not a readable scratchpg checkpoint: {reason}") from error

@@ -1,0 +1,119 @@
+"""The frame of a training run: what its updates run under, how it reports and ends, where its randomness is from."""
+
+import ctypes
+import os
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .check import Rng, Schedule, natural
+
+
+class Progress(SimpleNamespace):
+    """What an update reports: steps, episodes, mean_return (undiscounted, of the last 100 finished episodes; NaN before
+    the first), and the chapter's diagnostics by name. Prints as one aligned line.
+
+    >>> print(Progress(steps=2048, episodes=97, mean_return=21.5, entropy=0.68))
+    steps     2048  episodes       97  mean_return     21.5  entropy     0.68
+    """
+
+    steps: int
+    episodes: int
+    mean_return: float
+
+    def __str__(self) -> str:
+        numbers = {k: f"{x:.4g}" if isinstance(x, float | np.floating) else str(x) for k, x in vars(self).items()}
+        return "  ".join(f"{name} {number:>8}" for name, number in numbers.items())
+
+
+class Updates(Generator[Progress, None, None]):
+    """What a chapter's `train` returns: its loop, update by update, for as long as somebody asks for the next.
+
+    An update runs `undisturbed`, the code between two updates does not. A FloatingPointError says after how many steps
+    it came. A run that is dropped before its first update warns: it was most likely meant to be iterated.
+    """
+
+    def __init__(self, loop: Any) -> None:  # a generator of Progress
+        self.loop, self.steps, self.begun = loop, 0, False
+
+    def send(self, value: None) -> Progress:  # `next` comes here
+        self.begun = True
+        try:
+            with undisturbed():
+                progress = next(self.loop)
+        except FloatingPointError as error:
+            raise type(error)(f"{error} (after {self.steps} steps)") from error
+        self.steps = progress.steps
+        return progress
+
+    def throw(self, *error: Any) -> Progress:  # `close` comes here
+        self.begun = True
+        return self.loop.throw(*error)
+
+    def __del__(self) -> None:
+        if not self.begun:
+            message = "train(…) was not iterated, so nothing was trained; write: for progress in train(…)"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+run = Updates  # a chapter's `train` ends with: return run(updates())
+
+
+def make_rng(seed: int | None, rng: Rng) -> np.random.Generator:
+    """The one source of randomness of a run: `rng`, or a new generator from `seed`."""
+    if seed is not None and rng is not None:
+        raise ValueError(f"give seed or rng, not both: seed={seed!r}, rng={rng!r}")
+    if isinstance(rng, np.random.RandomState):
+        raise TypeError(f"rng must be a np.random.Generator or a seed for one, not the older {rng!r}")
+    if seed is not None:
+        natural(seed=seed)
+    return np.random.default_rng(seed if rng is None else rng)
+
+
+def scheduled(schedule: Schedule, done: float) -> float:
+    """A scheduled number after the share `done` of the run: (first, last) goes linearly, a plain number stays.
+
+    >>> scheduled(0.2, 0.5), scheduled((0.2, 0.0), 0.5)
+    (0.2, 0.1)
+    """
+    first, last = schedule if isinstance(schedule, tuple) else (schedule, schedule)
+    return first + (last - first) * done
+
+
+# OpenBLAS' functions to get and set its number of threads; with another BLAS, none
+_library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # a search goes on in the libraries it is linked to
+_names = "scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"
+_name = next((name for name in _names if hasattr(_library, name.format("set"))), None)
+get_threads: Any = getattr(_library, _name.format("get")) if _name else lambda: 1
+set_threads: Any = getattr(_library, _name.format("set")) if _name else lambda n: None
+THREADS_CHOSEN = any(f"{blas}_NUM_THREADS" in os.environ for blas in ("OPENBLAS", "OMP", "MKL"))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within it, matrix products take one thread and NumPy is silent; after it, all is as it was.
+
+    Matrices as small as these gain little from threads, and on a busy machine threads that wait for each other make the
+    same training many times slower. Who sets OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or MKL_NUM_THREADS has chosen, and
+    keeps that number. What an overflow spoils is caught where it matters, by the optimiser and the collector.
+    """
+    threads = 1 if THREADS_CHOSEN else get_threads()
+    if threads > 1:
+        set_threads(1)
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        if threads > 1:
+            set_threads(threads)
+
+
+def keep_memory() -> None:
+    """For scripts: glibc keeps freed memory for the next arrays, instead of fetching the pages of each large one anew."""
+    with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
+        ctypes.CDLL(None).mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD of malloc.h
+        ctypes.CDLL(None).mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD

@@ -1,0 +1,147 @@
+"""What environments look like to networks: N rows of flat observations, N actions; N = 1 for a single environment.
+
+All run in the layout of Gymnasium's NEXT_STEP autoreset. The step that ends an episode returns its true last
+observation; the step after that ignores its action and returns the first observation of the next episode (a *reset
+row*, with reward 0). What an environment returns is looked at here, once, and refused by name: it is never cast to fit.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple, flatten
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import iterate
+
+from . import check
+from .check import AnyEnv, Array
+
+ONE = np.zeros(1, bool), np.ones(1, bool)  # ONE[flag] is that flag as an array
+
+
+def build(make_env: Any) -> Any:
+    """An environment, from its id or from a function that makes it."""
+    if callable(make_env):
+        return make_env()
+    if not isinstance(make_env, str):
+        raise TypeError(f"make_env must be an environment id or a function that makes one, not {make_env!r}")
+    try:
+        return gym.make(make_env)
+    except gym.error.UnregisteredEnv as error:
+        raise ValueError(f"unknown environment {make_env!r}: {error}") from None
+
+
+class Single:
+    """One environment with the face of a vector of one, NEXT_STEP autoreset included."""
+
+    num_envs = 1
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        self.env, self.ended = env, False
+
+    def reset(self, *, seed: int | None = None) -> tuple[list[Any], Any]:
+        self.ended = False
+        observation, info = _returned("reset", self.env.reset(seed=seed), (object, dict))
+        return [observation], info
+
+    def step(self, actions: Array) -> tuple[Any, ...]:
+        if self.ended:
+            observations, info = self.reset()
+            return observations, np.zeros(1), ONE[False], ONE[False], info
+        result = self.env.step(actions.item() if actions.dtype.kind in "iu" else actions[0, ...])
+        kinds = (object, check.REAL, check.FLAG, check.FLAG, dict)
+        observation, reward, terminated, truncated, info = _returned("step", result, kinds)
+        self.ended = bool(terminated or truncated)
+        return [observation], np.array([reward]), ONE[bool(terminated)], ONE[bool(truncated)], info
+
+
+def _returned(method: str, result: Any, kinds: tuple[Any, ...]) -> Any:
+    """What a method of an environment returned, if that is a tuple of these kinds."""
+    if type(result) is not tuple or len(result) != len(kinds) or not all(map(isinstance, result, kinds)):
+        expected = "(observation, info)" if method == "reset" else "(observation, reward, terminated, truncated, info)"
+        raise TypeError(f"{method} of the environment must return {expected}, it returned {result!r}")
+    return result
+
+
+class Environments:
+    """N environments side by side: `reset` and `step` take and return plain arrays of N rows."""
+
+    def __init__(self, env: AnyEnv) -> None:
+        self.space, self.action_space = check.spaces_of(env)
+        self.size, self.vector = check.observation_size(env), isinstance(env, VectorEnv)
+        self.env: Any = env if self.vector else Single(env)
+        self.n: int = self.env.num_envs
+        if self.vector and env.metadata.get("autoreset_mode") is not AutoresetMode.NEXT_STEP:
+            line = "gymnasium.make_vec(id, n), or SyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)"
+            raise ValueError(
+                f"a vector environment must have autoreset mode NEXT_STEP, as by {line}, not {env.metadata}"
+            )
+        self.first_action = int(getattr(self.action_space, "start", 0))
+        self.action_shape = (int(np.prod(self.action_space.shape)),) if isinstance(self.action_space, Box) else ()
+
+    def reset(self, seed: int | None = None) -> Array:
+        """The first observations (N, size). Seed once; without a seed the environment's own generator goes on."""
+        return self._rows(_returned("reset", self.env.reset(seed=seed), (object, dict))[0])
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array]:
+        """Observations (N, size), rewards, terminated, truncated (N,)."""
+        result = self.env.step(self._taken(actions))
+        if self.vector:
+            _returned("step", result, (object, np.ndarray, np.ndarray, np.ndarray, dict))
+            for x, name, kinds in zip(
+                result[1:4], ("rewards", "terminated", "truncated"), ("fiu", "b", "b"), strict=True
+            ):
+                if x.shape != (self.n,) or x.dtype.kind not in kinds:
+                    kind = "numbers" if name == "rewards" else "True or False"
+                    raise ValueError(f"{name} must be {kind}, one for each of {self.n} environments, not {x!r}")
+        observations, rewards, terminated, truncated, _ = result
+        return self._rows(observations), rewards, terminated, truncated
+
+    def _taken(self, actions: Array) -> Any:
+        """Actions as the environment takes them. Nothing else but the distributions knows of which kind they are.
+
+        (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment.
+        """
+        if isinstance(self.action_space, Box):
+            low, high = self.action_space.low, self.action_space.high
+            return np.clip(actions.reshape(self.n, *low.shape), low, high).astype(low.dtype)
+        return actions + self.first_action if self.first_action else actions
+
+    def _rows(self, observations: Any) -> Array:
+        """Observations as rows of numbers, (N, size)."""
+        if isinstance(self.space, Box):
+            if not self.vector:
+                observations = np.asarray(observations[0])[None]
+            return _box(self.space, observations, (self.n, *self.space.shape), "observations").reshape(self.n, -1)
+        each = iterate(self.env.observation_space, observations) if self.vector else observations
+        return np.array([np.concatenate([*_leaves(self.space, x, "observation")]) for x in each])
+
+
+def _leaves(space: Space[Any], x: Any, path: str) -> Iterator[Any]:
+    """The values of one observation, leaf by leaf, in the order of Gymnasium's `flatten`; `path` names a leaf."""
+    if isinstance(space, Dict | Tuple):
+        parts = dict(space.spaces) if isinstance(space, Dict) else dict(enumerate(space.spaces))
+        found = x if isinstance(x, Mapping) else dict(enumerate(x)) if isinstance(x, tuple | list) else {}
+        if found.keys() != parts.keys():
+            raise ValueError(f"{path} must have the parts {list(parts)}, not {x!r}")
+        for key, part in parts.items():
+            yield from _leaves(part, found[key], f"{path}[{key!r}]")
+    elif isinstance(space, Box):
+        yield _box(space, x, space.shape, path).ravel()
+    else:
+        if isinstance(space, Discrete | MultiDiscrete | MultiBinary):
+            x = np.asarray(x)  # `contains` takes 1.5 for an element of a MultiDiscrete
+        if (isinstance(x, np.ndarray) and x.dtype.kind not in "biu") or not space.contains(x):
+            raise ValueError(f"{path} must be in {space}, not {x!r}")
+        yield flatten(space, x)
+
+
+def _box(space: Box, x: Any, shape: tuple[int, ...], name: str) -> Array:
+    """Numbers of this shape; in a Box of integers, integers within its bounds."""
+    x = np.asarray(x)
+    if x.shape != shape or x.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be numbers of shape {shape}, as {space} says, not {check.describe(x)}")
+    if space.dtype.kind in "iu" and not ((space.low <= x) & (x <= space.high) & (x == np.floor(x))).all():
+        raise ValueError(f"{name} must be integers in {space}, not {x}")
+    return x
