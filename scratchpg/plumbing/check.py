@@ -5,7 +5,7 @@ tenths of a microsecond. A NaN among rows is refused where it enters, by the col
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -30,7 +30,7 @@ def door(kind: Any, expected: str, admits: Callable[[Any], bool]) -> Callable[..
 
     def check(**values: Any) -> None:
         for name, x in values.items():
-            fits = isinstance(x, kind) and (kind is FLAG or x is not True and x is not False)
+            fits = isinstance(x, kind) and (kind is FLAG or not isinstance(x, bool))
             if not fits or not admits(x):
                 raise (ValueError if fits else TypeError)(f"{name} must be {expected}, not {x!r}")
 

@@ -113,7 +113,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def keep_memory() -> None:
-    """For scripts: glibc keeps freed memory for the next arrays, instead of fetching the pages of each large one anew."""
+    """For scripts: glibc keeps freed memory for the next arrays, and each large one is not paged in anew."""
     with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
         ctypes.CDLL(None).mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD of malloc.h
         ctypes.CDLL(None).mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD

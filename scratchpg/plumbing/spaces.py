@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import iterate
 
 from . import check
-from .check import AnyEnv, Array
+from .check import Array
 
 ONE = np.zeros(1, bool), np.ones(1, bool)  # ONE[flag] is that flag as an array
 
@@ -67,7 +67,7 @@ def _returned(method: str, result: Any, kinds: tuple[Any, ...]) -> Any:
 class Environments:
     """N environments side by side: `reset` and `step` take and return plain arrays of N rows."""
 
-    def __init__(self, env: AnyEnv) -> None:
+    def __init__(self, env: Any) -> None:
         self.space, self.action_space = check.spaces_of(env)
         self.size, self.vector = check.observation_size(env), isinstance(env, VectorEnv)
         self.env: Any = env if self.vector else Single(env)
