@@ -123,7 +123,7 @@ def drift(old: Distribution, new: Distribution, actions: Array, clip_range: floa
 
     kl                   mean_t KL(π_old ‖ π), in nats: up to some 0.01; above 0.05 the steps are too large
     clip_fraction        the share of rows with |r_t - 1| > ε: up to some 0.2; always 0 means ε does nothing
-    entropy              mean_t H(π), in nats: falls slowly from log A; near 0 (a Gaussian: far below) exploration has ended
+    entropy              mean_t H(π), in nats: falls slowly; near 0 (far below it for a Gaussian) exploration has ended
 
     Beside them the chapters report explained_variance, of V after its fit: towards 1; ≤ 0: a constant would do as well;
     and gradient_norm, of the policy in the last minibatch, before clipping: mostly below max_grad_norm.

@@ -6,7 +6,7 @@ pieces takes their place.
 """
 
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import gymnasium as gym
 import numpy as np
@@ -22,7 +22,7 @@ seeds = pytest.mark.parametrize("seed", range(8))
 
 
 def derivative(f, x):
-    """∂f/∂x_i by complex step, which cancels nothing; f may return an array, the last axis of the result is that of x."""
+    """∂f/∂x_i by complex step, which cancels nothing; f may return an array. The last axis is that of x."""
     steps = 1e-30j * np.eye(x.size).reshape(x.size, *x.shape)
     return np.stack([np.imag(f(x + step)) / 1e-30 for step in steps], axis=-1)
 
@@ -214,7 +214,9 @@ def psi(mdp, name):
     discounts = np.array([[1.0], [mdp.gamma]])
     G = np.stack([r[0] + mdp.gamma * r[1], r[1]])
     baseline = mdp.value(states).reshape(2, -1)
-    return {"R": np.stack([G[0], G[0]]), "γ^t G": discounts * G, "G": G, "γ^t (G - V)": discounts * (G - baseline)}[name]
+    return {"R": np.stack([G[0], G[0]]), "γ^t G": discounts * G, "G": G, "γ^t (G - V)": discounts * (G - baseline)}[
+        name
+    ]
 
 
 @seeds
@@ -297,7 +299,7 @@ def pieces(parameters):
     mu, sigma = parameters[0], math.exp(parameters[1])
     x, w = np.polynomial.legendre.leggauss(80)
     ends = sorted([mu - 12 * sigma, LOW, HIGH, mu + 12 * sigma])
-    spans = [(b - a, a + b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    spans = [(b - a, a + b) for a, b in pairwise(ends)]
     return np.concatenate([(b * x + m) / 2 for b, m in spans])[:, None], np.concatenate([b * w / 2 for b, _ in spans])
 
 
