@@ -179,7 +179,7 @@ def minibatches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[A
     """One pass over n rows in random order: the numbers of the rows of each minibatch, the last of which may be short.
 
     >>> [i.tolist() for i in minibatches(5, 2, np.random.default_rng(0))]
-    [[4, 2], [3, 1], [0]]
+    [[2, 4], [3, 0], [1]]
     """
     order = rng.permutation(n)
     for start in range(0, n, batch_size):

@@ -16,10 +16,8 @@ than PPO, and its return swings; one slow environment holds up all the others, w
 asynchrony.
 """
 
-from collections.abc import Iterator
-
 from ..optim import RMSProp
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import SoftmaxPolicy
 from ..returns import gae, normalized
 from ..rollout import Collector
@@ -86,17 +84,16 @@ def train(
     actor = RMSProp(policy.theta, max_grad_norm=max_grad_norm)
     critic = RMSProp(value.theta, max_grad_norm=max_grad_norm)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = scheduled(learning_rate, done)
             critic.learning_rate = scheduled(value_learning_rate or learning_rate, done)
             batch = collector.collect(n_steps) if n_steps else collector.collect_episodes(collector.n_envs)
             values = value(batch.states)
-            flags = batch.terminated, batch.truncated
-            advantages = gae(batch.rewards, values[:-1], values[1:], *flags, gamma, gae_lambda)
-            targets = advantages + values[:-1]
-            states, actions, targets, advantages = batch.samples(targets, advantages)
+            steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
+            advantages = gae(*steps, gamma, gae_lambda)
+            states, actions, targets, advantages = batch.samples(advantages + values[:-1], advantages)
             if normalize_advantage:
                 advantages = normalized(advantages)
             critic.step(value.mse_gradient(states, targets))

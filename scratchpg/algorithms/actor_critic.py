@@ -20,10 +20,8 @@ V is wrong; with one update per step it takes few steps and many seconds. "mc" i
 2018, 13.5, and their (3.14), (6.1), (6.2), (6.5) for (3.3), (3.5), (3.6), (3.7), with R_{t+1} for r_t.
 """
 
-from collections.abc import Iterator
-
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import SoftmaxPolicy
 from ..returns import discounted, td_targets
 from ..rollout import Collector
@@ -70,7 +68,7 @@ def train(
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = scheduled(learning_rate, done)

@@ -60,6 +60,7 @@ class Updates(Generator[Progress, None, None]):
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
+Loop = Iterator[Progress]  # what a chapter writes: a generator, one Progress per update
 run = Updates  # a chapter's `train` ends with: return run(updates())
 
 
