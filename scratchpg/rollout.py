@@ -114,6 +114,9 @@ class Collector:
         while (done < wanted).any():
             if row == len(batch.valid):
                 check.finite("observations", batch.states)  # no end may be in sight for one that is not
+                if row > self.envs.longest * wanted.max():
+                    cure = "make it with a time limit: gymnasium.make(id, max_episode_steps=…)"
+                    raise RuntimeError(f"no end of {self.envs.env} within {row} steps; {cure}")
                 batch = _resized(batch, 2 * row)
             self._step(batch, row)
             done += batch.terminated[row] | batch.truncated[row]

@@ -71,7 +71,10 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and value in place; yields Progress after every update."""
+    """Train policy and value in place; yields Progress after every update.
+
+    A time limit is no end: after it V(s_{t+1}) stands for what would have come.
+    """
     check.fit(env, value=value)
     check.natural(total_steps=total_steps)
     check.optional(check.count, n_steps=n_steps)
@@ -93,10 +96,10 @@ def train(
             values = value(batch.states)
             steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
             advantages = gae(*steps, gamma, gae_lambda)
-            states, actions, targets, advantages = batch.samples(advantages + values[:-1], advantages)
-            if normalize_advantage:
-                advantages = normalized(advantages)
-            critic.step(value.mse_gradient(states, targets))
+            targets = advantages + values[:-1]
+            states, actions, targets, advantages = batch.samples(targets, advantages)
+            advantages = normalized(advantages) if normalize_advantage else advantages
+            critic.step(value.mse_gradient(states, targets))  # the target is a constant: a semi-gradient
             gradient_norm = actor.step(gradient(policy, states, actions, advantages, ent_coef=ent_coef))
             yield collector.progress(gradient_norm=gradient_norm)
 

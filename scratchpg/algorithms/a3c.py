@@ -120,7 +120,8 @@ def worker(
             values = value(batch.states)
             steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
             advantages = gae(*steps, settings.gamma, settings.gae_lambda)
-            states, actions, targets, advantages = batch.samples(advantages + values[:-1], advantages)
+            targets = advantages + values[:-1]
+            states, actions, targets, advantages = batch.samples(targets, advantages)
             d_phi = value.mse_gradient(states, targets)
             d_theta = gradient(policy, states, actions, advantages, ent_coef=settings.ent_coef)
             yield

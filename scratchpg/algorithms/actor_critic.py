@@ -47,7 +47,7 @@ def train(
     policy: SoftmaxPolicy,
     value: Value,
     *,
-    method: str = "td",  # the critic learns after each step (3.6); "mc": after each episode (3.5)
+    method: str = "td",  # the critic learns after each step (3.6); "mc": after each episode or its time limit (3.5)
     total_steps: int = 100_000,  # of all environments together
     gamma: float = 0.99,  # the discount γ
     learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
@@ -56,7 +56,10 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and value in place; yields Progress after every update."""
+    """Train policy and value in place; yields Progress after every update.
+
+    A time limit is no end: after it V(s_{t+1}) stands for what would have come.
+    """
     check.fit(env, value=value)
     if method not in ("td", "mc"):
         raise ValueError(f'method must be "td" or "mc", not {method!r}')

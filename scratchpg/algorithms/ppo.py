@@ -112,7 +112,8 @@ def train(
             values = value(batch.states)
             steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
             advantages = gae(*steps, gamma, gae_lambda)
-            states, actions, targets, advantages = batch.samples(advantages + values[:-1], advantages)
+            targets = advantages + values[:-1]
+            states, actions, targets, advantages = batch.samples(targets, advantages)
             old = policy(states)
             old_log_prob = old.log_prob(actions)
             for _ in range(n_epochs):
