@@ -154,7 +154,8 @@ def test_theta_is_one_array_of_which_all_parts_are_views(way):
     before = original.theta.copy()
     policy = WAYS[way](original)
     assert same_bits(policy.theta, before) and len(policy.theta) == len(policy.net.theta) + 2
-    policy.theta -= 1
+    theta = policy.theta
+    theta -= 1  # as an optimiser does, which holds the array: no setter is called
     assert same_bits(np.append(policy.net.theta, policy.log_std), before - 1)
     for part in policy.net.theta, policy.log_std, *(W for W, _ in policy.net.layers):
         assert np.shares_memory(part, policy.theta)

@@ -35,9 +35,7 @@ def loss(policy: Policy, states: Array, actions: Array, advantages: Array, *, en
     return -(advantages * pi.log_prob(actions) + ent_coef * pi.entropy()).mean()
 
 
-def gradient(
-    policy: Policy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0
-) -> Array:
+def gradient(policy: Policy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> Array:
     """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]. Arguments as in `loss`.
 
     >>> import numpy as np
