@@ -39,7 +39,7 @@ def gradients(mu):
 
 
 def ratios(width, n, rng, epsilon=0.2):
-    """σ/σ_old, Var[r] by (8.7) in one dimension, as measured by n draws, and in six; the share of draws beyond 1 ± ε."""
+    """σ/σ_old, Var[r] by (8.7) for d = 1, as measured by n draws, and for d = 6; the share of draws beyond 1 ± ε."""
     old, new = (Gaussian(np.tile([0.0, np.log(sigma)], (n, 1))) for sigma in (1.0, width))
     a = old.sample(rng)
     r = np.exp(new.log_prob(a) - old.log_prob(a))
@@ -50,7 +50,7 @@ def ratios(width, n, rng, epsilon=0.2):
 def main():
     args = cli.study(__doc__)
     columns = ["μ", "P(clipped)", "∂J/∂μ", "score at a", "score at clip(a)", "its mean"]
-    rows = map(gradients, [0.0, 0.5, 1.0, 1.5, 2.0])
+    rows = map(gradients, [-0.5, 0.5, 1.0, 1.5, 2.0])
     cli.table(f"∂J/∂μ for σ = {SIGMA}, exactly and as E[score · r]", dict.fromkeys(columns, ".4f"), rows)
     n, rng = 10_000 if args.smoke else 1_000_000, np.random.default_rng(args.seed)
     columns = ["σ/σ_old", "Var[r], d = 1", "measured", "Var[r], d = 6", "|r-1| > 0.2"]

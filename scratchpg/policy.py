@@ -105,7 +105,7 @@ class GaussianPolicy(Policy):
 
     def __call__(self, states: Array) -> Gaussian:
         mean, cache = self.net.forward(states)
-        return Gaussian(np.concatenate([mean, np.broadcast_to(self.log_std, mean.shape)], axis=1), cache)
+        return Gaussian(_side_by_side(mean, self.log_std), cache)
 
     def backward(self, distribution: Gaussian, d_parameters: Array) -> Array:
         """(8.6)  ∂L/∂θ (P,) = (the net's part, by ∂L/∂μ;  Σ_rows ∂L/∂log σ), given ∂L/∂η (B, 2d)."""
@@ -114,8 +114,14 @@ class GaussianPolicy(Policy):
 
     def jvp(self, distribution: Gaussian, v: Array) -> Array:
         """(9.4)  J v (B, 2d) = (the net's J v of its part, v's part for log σ in every row)."""
-        d_mean = self.net.jvp(distribution.cache, v[: -self.outputs])
-        return np.concatenate([d_mean, np.broadcast_to(v[-self.outputs :], d_mean.shape)], axis=1)
+        return _side_by_side(self.net.jvp(distribution.cache, v[: -self.outputs]), v[-self.outputs :])
+
+
+def _side_by_side(mean: Array, log_std: Array) -> Array:
+    """(B, 2d): the mean of each row (B, d), then log σ (d,), which is the same in all."""
+    both = np.empty((len(mean), 2 * len(log_std)), mean.dtype)
+    both[:, : len(log_std)], both[:, len(log_std) :] = mean, log_std
+    return both
 
 
 def drift(old: Distribution, new: Distribution, actions: Array, clip_range: float) -> dict[str, float]:
