@@ -13,7 +13,25 @@ from .softmax import Softmax
 from .value import Value
 
 __all__ = [
-    "MLP", "FiniteMDP", "Gaussian", "GaussianPolicy", "Policy", "Progress", "Softmax", "SoftmaxPolicy", "Value", "a2c",
-    "a3c", "actor_critic", "baseline", "evaluate", "gradcheck", "load", "ppo", "reinforce", "returns", "save",
-]  # fmt: skip
+    "MLP",
+    "FiniteMDP",
+    "Gaussian",
+    "GaussianPolicy",
+    "Policy",
+    "Progress",
+    "Softmax",
+    "SoftmaxPolicy",
+    "Value",
+    "a2c",
+    "a3c",
+    "actor_critic",
+    "baseline",
+    "evaluate",
+    "gradcheck",
+    "load",
+    "ppo",
+    "reinforce",
+    "returns",
+    "save",
+]
 __version__ = "0.1.0"
