@@ -31,6 +31,7 @@ class Softmax:
         if logits.ndim != 2 or logits.dtype.kind not in "fc":
             raise ValueError(f"logits must be floats of shape (B, A), not {describe(logits)}")
         self.logits, self.cache = logits, cache
+        self.parameters = logits  # as every distribution calls them
 
     @cached_property
     def log_probabilities(self) -> Array:
@@ -73,6 +74,13 @@ class Softmax:
         """∂KL(π ‖ other) / ∂z_a = π_a (log π_a - log other_a - KL), (B, A). In other's logits it is other - π."""
         log_ratio = self._log_ratio(other)
         return self.probabilities * (log_ratio - (self.probabilities * log_ratio).sum(axis=1, keepdims=True))
+
+    def fisher(self, v: Array) -> Array:
+        """(8.5)  M v for a row v of each state, (B, A):  M = E[∇_z log π ∇_z log πᵀ] = diag(π) - ππᵀ."""
+        v = np.asarray(v)
+        if v.shape != self.logits.shape:
+            raise ValueError(f"v must have the shape {self.logits.shape} of the logits, not {v.shape}")
+        return self.probabilities * (v - (self.probabilities * v).sum(axis=1, keepdims=True))
 
     def _log_ratio(self, other: "Softmax") -> Array:
         if other.logits.shape != self.logits.shape:

@@ -20,13 +20,13 @@ from collections.abc import Iterator
 
 from ..optim import RMSProp
 from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
+from ..policy import Policy
 from ..returns import gae, normalized
 from ..rollout import Collector
 from ..value import Value
 
 
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> float:
+def loss(policy: Policy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> float:
     """(4.4)  L(θ) = -mean_t [ log π_θ(a_t|s_t) A_t + β H(π_θ(·|s_t)) ]; β is ent_coef.
 
     A surrogate: only its gradient means something. states (B, observation), actions (B,), advantages (B,).
@@ -37,12 +37,11 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array
     return -(advantages * pi.log_prob(actions) + ent_coef * pi.entropy()).mean()
 
 
-def gradient(
-    policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0
-) -> Array:
+def gradient(policy: Policy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> Array:
     """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]. Arguments as in `loss`.
 
     >>> import numpy as np
+    >>> from scratchpg import SoftmaxPolicy
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½), where ∇H = 0
     >>> gradient(policy, [[1.0], [1.0]], [1, 0], [2.0, -2.0], ent_coef=0.1)  # both ask for more of action 1
     array([ 1., -1.,  1., -1.])
@@ -58,7 +57,7 @@ def gradient(
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
     total_steps: int = 100_000,  # of all environments together

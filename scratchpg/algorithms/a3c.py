@@ -28,7 +28,7 @@ from ..optim import RMSProp
 from ..plumbing import AnyEnv, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..plumbing.processes import Shared, watch
 from ..plumbing.spaces import build
-from ..policy import SoftmaxPolicy
+from ..policy import Policy
 from ..returns import gae
 from ..rollout import Collector
 from ..value import Value
@@ -40,7 +40,7 @@ STEPS, EPISODES, RETURNS, N_RETURNS = range(4)  # what each worker counts: a col
 
 def train(
     make_env: str | Callable[[], AnyEnv],
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
     workers: int = 2,  # processes, each with an environment of its own
@@ -110,7 +110,7 @@ def worker(
     shared: Any,
     index: int,
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     rng: Rng,
     *,
@@ -151,7 +151,7 @@ def worker(
 
 
 def _run_worker(
-    shared: Any, index: int, make_env: Any, policy: SoftmaxPolicy, value: Value, rng: Rng, settings: dict[str, Any]
+    shared: Any, index: int, make_env: Any, policy: Policy, value: Value, rng: Rng, settings: dict[str, Any]
 ) -> Iterator[None]:
     """What a worker process runs: `worker`, with an environment and networks of its own."""
     with closing(build(make_env)) as env:

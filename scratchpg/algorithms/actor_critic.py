@@ -24,19 +24,19 @@ from collections.abc import Iterator
 
 from ..optim import Adam
 from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
+from ..policy import Policy
 from ..returns import discounted, td_targets
 from ..rollout import Collector
 from ..value import Value
 
 
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array) -> float:
+def loss(policy: Policy, states: Array, actions: Array, advantages: Array) -> float:
     """L(θ) = -mean_t log π_θ(a_t|s_t) A_t: a surrogate, only its gradient means something. All arguments (B, …)."""
     states, advantages = check.rows(states, advantages=advantages)
     return -(advantages * policy(states).log_prob(actions)).mean()
 
 
-def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array) -> Array:
+def gradient(policy: Policy, states: Array, actions: Array, advantages: Array) -> Array:
     """∇L(θ) = -mean_t A_t ∇log π_θ(a_t|s_t), flat in θ: the mean over steps, where REINFORCE's is over episodes."""
     states, advantages = check.rows(states, advantages=advantages)
     pi = policy(states)
@@ -46,7 +46,7 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: A
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
     method: str = "td",  # the critic learns after each step (3.6); "mc": after each episode (3.5)

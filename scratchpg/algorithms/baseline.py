@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from ..optim import Adam
 from ..plumbing import AnyEnv, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
+from ..policy import Policy
 from ..returns import discounted, explained_variance
 from ..rollout import Collector
 from ..value import Value
@@ -29,7 +29,7 @@ __all__ = ["gradient", "loss", "train"]
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
     total_steps: int = 100_000,  # of all environments together

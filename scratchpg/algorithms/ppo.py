@@ -20,14 +20,14 @@ import numpy as np
 
 from ..optim import Adam
 from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy, drift
+from ..policy import Policy, drift
 from ..returns import explained_variance, gae, normalized
 from ..rollout import Collector, minibatches
 from ..value import Value
 
 
 def loss(
-    policy: SoftmaxPolicy,
+    policy: Policy,
     states: Array,
     actions: Array,
     old_log_prob: Array,
@@ -49,7 +49,7 @@ def loss(
 
 
 def gradient(
-    policy: SoftmaxPolicy,
+    policy: Policy,
     states: Array,
     actions: Array,
     old_log_prob: Array,
@@ -60,6 +60,7 @@ def gradient(
 ) -> Array:
     """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ]. Arguments as in `loss`.
 
+    >>> from scratchpg import SoftmaxPolicy
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)
     >>> gradient(policy, [[1.0]] * 2, [1, 1], np.log([0.5, 0.4]), [2.0, 9.0])  # r = 1 and 1.25: the second is clipped
     array([ 0.5, -0.5,  0.5, -0.5])
@@ -78,7 +79,7 @@ def gradient(
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
     total_steps: int = 100_000,  # of all environments together

@@ -23,12 +23,12 @@ import numpy as np
 
 from ..optim import Adam
 from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
+from ..policy import Policy
 from ..returns import discounted
 from ..rollout import Collector
 
 
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> float:
+def loss(policy: Policy, states: Array, actions: Array, weights: Array, *, episodes: int) -> float:
     """(1.11)  L(θ) = -(1/N) Σ_n Σ_t log π_θ(a_t|s_t) Ψ_t: the mean over episodes of the sum over their steps.
 
     A surrogate: its value means nothing. Only its gradient does, at the θ that collected the data.
@@ -40,11 +40,12 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *
     return -(weights * policy(states).log_prob(actions)).sum() / episodes
 
 
-def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Array:
+def gradient(policy: Policy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Array:
     """∇ of (1.11), flat in θ: -(1/N) Σ_n Σ_t Ψ_t ∇log π_θ(a_t|s_t). Arguments as in `loss`.
 
     With Ψ_t = γ^t G_t it is the estimate of -∇J by (1.10), with Ψ_t = R(τ) that by (1.9).
 
+    >>> from scratchpg import SoftmaxPolicy
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)
     >>> gradient(policy, [[1.0]], [1], [2.0], episodes=1)  # -Ψ (onehot(a) - π), for W and for b
     array([ 1., -1.,  1., -1.])
@@ -58,7 +59,7 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Arra
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     *,
     total_steps: int = 100_000,  # of all environments together
     n_episodes: int | None = None,  # N of (1.11); None is one episode of each environment

@@ -104,6 +104,7 @@ class Environments:
         (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment.
         """
         if isinstance(self.action_space, Box):
+            check.finite("actions", actions)  # not finite where σ of a policy that diverges is not
             low, high = self.action_space.low, self.action_space.high
             return np.clip(actions.reshape(self.n, *low.shape), low, high).astype(low.dtype)
         return actions + self.first_action if self.first_action else actions
