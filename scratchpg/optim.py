@@ -152,3 +152,24 @@ def conjugate_gradient(
         last, rr = rr, r.dot(r)
         p = r + rr / last * p
     return x
+
+
+def line_search(theta: Array, step: Array, accept: Callable[[], bool], shrink: float, tries: int) -> int:
+    """(9.7)  θ_j = θ + αʲ step, in place, for the first j = 0, 1, … that `accept` accepts; α is shrink. Returns j.
+
+    If none of so many is accepted, θ stays as it was, bit for bit. NonFiniteError for a step that is not finite.
+
+    >>> theta = np.array([1.0])
+    >>> line_search(theta, np.array([-4.0]), lambda: abs(theta[0]) < 1, shrink=0.5, tries=10)
+    2
+    >>> theta
+    array([0.])
+    """
+    check.finite("step", step)
+    start = theta.copy()
+    for j in range(tries):
+        theta[:] = start + shrink**j * step
+        if accept():
+            return j
+    theta[:] = start
+    return tries
