@@ -14,6 +14,7 @@ from .value import Value
 
 __all__ = [
     "MLP", "FiniteMDP", "Gaussian", "GaussianPolicy", "Policy", "Progress", "Softmax", "SoftmaxPolicy", "Value", "a2c",
-    "a3c", "actor_critic", "baseline", "evaluate", "gradcheck", "load", "ppo", "reinforce", "returns", "save",
+    "a3c", "actor_critic", "baseline", "evaluate", "gradcheck", "grpo", "load", "ppo", "reinforce", "returns", "save",
+    "trpo",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -113,10 +113,8 @@ def train(
             returns = discounted(batch.rewards, gamma, batch.ended)
             R = returns if per_step else np.broadcast_to(returns[0], returns.shape)
             advantages = group_advantages(R, group_size, divide_by_std=divide_by_std)
-            lengths = batch.valid.sum(axis=0)
-            weights = np.ones_like(returns) * (
-                lengths.mean() / lengths if divide_by_length else 1
-            )  # of mean 1 over rows
+            lengths = batch.valid.sum(axis=0) if divide_by_length else np.ones(n)
+            weights = np.ones_like(returns) * lengths.mean() / lengths  # 1, or H̄/|τ_i|
             states, actions, advantages, weights = batch.samples(advantages, weights)
             old = policy(states)
             rows = states, actions, old.log_prob(actions), advantages, weights

@@ -47,7 +47,7 @@ def fisher_product(policy: Policy, pi: Distribution, v: Array) -> Array:
 
 
 def natural_step(policy: Policy, pi: Distribution, g: Array, delta: float, iterations: int, damping: float) -> Array:
-    """(9.5)  (F + λI) x = g by conjugate gradients, then (9.6)  √(2δ / xᵀFx) x, (P,), of which D = δ + O(δ^{3/2}).
+    """(9.5)  (F + λI) x = g by conjugate gradients, then (9.6)  √(2δ / xᵀFx) x, of which D = δ + O(δ^{3/2}).
     xᵀFx is without λ; where it is 0, no step. (9.8)  In a table F⁺∇J is the advantage A_π(s,·), up to a shift."""
     x = conjugate_gradient(lambda v: fisher_product(policy, pi, v) + damping * v, g, iterations)  # (9.5)
     xFx = x.dot(fisher_product(policy, pi, x))
