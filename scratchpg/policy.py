@@ -105,7 +105,7 @@ class GaussianPolicy(Policy):
 
     def __call__(self, states: Array) -> Gaussian:
         mean, cache = self.net.forward(states)
-        return Gaussian(np.concatenate([mean, np.broadcast_to(self.log_std, mean.shape)], axis=1), cache)
+        return Gaussian(_side_by_side(mean, self.log_std), cache)
 
     def backward(self, distribution: Gaussian, d_parameters: Array) -> Array:
         """(8.6)  ∂L/∂θ (P,) = (the net's part, by ∂L/∂μ;  Σ_rows ∂L/∂log σ), given ∂L/∂η (B, 2d)."""
@@ -114,8 +114,14 @@ class GaussianPolicy(Policy):
 
     def jvp(self, distribution: Gaussian, v: Array) -> Array:
         """(9.4)  J v (B, 2d) = (the net's J v of its part, v's part for log σ in every row)."""
-        d_mean = self.net.jvp(distribution.cache, v[: -self.outputs])
-        return np.concatenate([d_mean, np.broadcast_to(v[-self.outputs :], d_mean.shape)], axis=1)
+        return _side_by_side(self.net.jvp(distribution.cache, v[: -self.outputs]), v[-self.outputs :])
+
+
+def _side_by_side(mean: Array, log_std: Array) -> Array:
+    """(B, 2d): the mean of each row (B, d), then log σ (d,), which is the same in all."""
+    both = np.empty((len(mean), 2 * len(log_std)), mean.dtype)
+    both[:, : len(log_std)], both[:, len(log_std) :] = mean, log_std
+    return both
 
 
 def drift(old: Distribution, new: Distribution, actions: Array, clip_range: float) -> dict[str, float]:
@@ -123,7 +129,7 @@ def drift(old: Distribution, new: Distribution, actions: Array, clip_range: floa
 
     kl                   mean_t KL(π_old ‖ π), in nats: up to some 0.01; above 0.05 the steps are too large
     clip_fraction        the share of rows with |r_t - 1| > ε: up to some 0.2; always 0 means ε does nothing
-    entropy              mean_t H(π), in nats: falls slowly from log A; near 0 (a Gaussian: far below) exploration has ended
+    entropy              mean_t H(π), in nats: falls slowly; near 0 (far below it for a Gaussian) exploration has ended
 
     Beside them the chapters report explained_variance, of V after its fit: towards 1; ≤ 0: a constant would do as well;
     and gradient_norm, of the policy in the last minibatch, before clipping: mostly below max_grad_norm.

@@ -14,10 +14,8 @@ Use it wherever you would use REINFORCE: the same expectation, as a rule with le
 an episode. Its loss rises like REINFORCE's as long as V lags behind the returns. Source: Williams 1992, as there.
 """
 
-from collections.abc import Iterator
-
 from ..optim import Adam
-from ..plumbing import AnyEnv, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import Policy
 from ..returns import discounted, explained_variance
 from ..rollout import Collector
@@ -57,7 +55,7 @@ def train(
     actor, critic = Adam(policy.theta), Adam(value.theta)
     N = n_episodes or collector.n_envs
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = scheduled(learning_rate, done)

@@ -17,12 +17,10 @@ episodes are long: nothing is learned before one is over, and it is thrown away 
 returns, which are the weights of its sum. Source: Williams 1992, Machine Learning 8, 229-256.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import Policy
 from ..returns import discounted
 from ..rollout import Collector
@@ -83,7 +81,7 @@ def train(
     actor = Adam(policy.theta)
     N = n_episodes or collector.n_envs
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = scheduled(learning_rate, done)
