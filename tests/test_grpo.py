@@ -6,7 +6,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from envs import Scripted, vector
-from gymnasium.vector import AutoresetMode
 from helpers import LD, SEEDS, check, random_network, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,7 +172,7 @@ def test_the_ratio_is_to_the_policy_that_collected(monkeypatch):
 
 def test_equal_groups_are_counted_and_teach_nothing():
     """A script pays the same whatever one does."""
-    env = vector(lambda i: Scripted([(3, "terminated")], 0), 4, AutoresetMode.NEXT_STEP)
+    env = vector(lambda i: Scripted([(3, "terminated")], 0), 4)
     policy = SoftmaxPolicy.for_env(env, (4,), rng=0)
     theta = policy.theta.copy()
     progress = next(grpo.train(env, policy, group_size=2, seed=0))
@@ -211,7 +210,7 @@ def test_environments_without_seeds_of_their_own_are_refused_with_the_line_that_
 
 def test_environments_whose_groups_begin_differently_are_refused():
     """The seed is ignored: each one begins where its index says."""
-    env = vector(lambda i: Scripted([(3, "terminated")], i), 4, AutoresetMode.NEXT_STEP)
+    env = vector(lambda i: Scripted([(3, "terminated")], i), 4)
     with pytest.raises(ValueError, match="equal seeds began differently"):
         grpo.train(env, SoftmaxPolicy.for_env(env, rng=0), group_size=2)
 

@@ -12,13 +12,12 @@ solves CartPole or never does, depending on the seed. Source: Shao et al. 2024, 
 normalisations: Liu et al. 2025, arXiv:2503.20783.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import Policy, drift
 from ..returns import discounted, group_advantages
 from ..rollout import Collector, minibatches
@@ -29,16 +28,18 @@ def loss(
     policy: Policy,
     states: Array,
     actions: Array,
-    old_log_prob: Array,
+    old_log_prob: Array,  # log π_θold(a_t|s_t), (B,), of the policy that collected the rows
     advantages: Array,
-    weights: Array,
+    weights: Array,  # w_t ≥ 0, (B,); all 1 is the mean over rows
     *,
-    clip_range: float = 0.2,
-    reference: Any = None,
-    kl_coef: float = 0.0,
+    clip_range: float = 0.2,  # ε
+    reference: Any = None,  # π_ref, a policy
+    kl_coef: float = 0.0,  # β
 ) -> float:
-    """(10.5)  L(θ) = mean_t w_t [ -min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β KL(π_θ ‖ π_ref) ], β kl_coef.
-    weights (B,): w_t ≥ 0, all 1 for the mean over rows. The minimum is homogeneous in A, so w goes into A."""
+    """(10.5)  L(θ) = mean_t w_t [ -min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ].
+
+    The minimum is homogeneous in A, so a w ≥ 0 goes into A, and PPO's loss is taken as it stands.
+    """
     states, advantages, weights = check.rows(states, advantages=advantages, weights=weights)
     surrogate = ppo.loss(policy, states, actions, old_log_prob, weights * advantages, clip_range=clip_range)
     return surrogate + (kl_coef * (weights * policy(states).kl(reference(states))).mean() if kl_coef else 0.0)  # (10.6)
@@ -48,17 +49,19 @@ def gradient(
     policy: Policy,
     states: Array,
     actions: Array,
-    old_log_prob: Array,
+    old_log_prob: Array,  # log π_θold(a_t|s_t), (B,), of the policy that collected the rows
     advantages: Array,
-    weights: Array,
+    weights: Array,  # w_t ≥ 0, (B,); all 1 is the mean over rows
     *,
-    clip_range: float = 0.2,
-    reference: Any = None,
-    kl_coef: float = 0.0,
+    clip_range: float = 0.2,  # ε
+    reference: Any = None,  # π_ref, a policy
+    kl_coef: float = 0.0,  # β
 ) -> Array:
-    """(10.5)  PPO's gradient (6.3) of w A, and (10.6) β mean_t w_t ∇KL(π_θ ‖ π_ref), flat in θ. Arguments: see `loss`.
+    """(10.5)  PPO's gradient (6.3) of w A, and (10.6) β mean_t w_t ∇KL(π_θ ‖ π_ref), flat in θ.
+
     The paper's one sample of k3 = r' - 1 - log r', r' = π_ref/π_θ, for the sum over actions has the right value and, in
-    expectation, the gradient of KL(π_ref ‖ π_θ) instead. Groups without advantage are pulled to π_ref, too."""
+    expectation, the gradient of KL(π_ref ‖ π_θ) instead. Groups without advantage are pulled to π_ref, too.
+    """
     states, advantages, weights = check.rows(states, advantages=advantages, weights=weights)
     g = ppo.gradient(policy, states, actions, old_log_prob, weights * advantages, clip_range=clip_range)
     if kl_coef:
@@ -104,7 +107,7 @@ def train(
     group_advantages(np.zeros(n), group_size)  # refuses what makes no groups
     collector.envs.reset([0] * n)  # refuses what does not begin alike from one seed
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate, epsilon = scheduled(learning_rate, done), scheduled(clip_range, done)

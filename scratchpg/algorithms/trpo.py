@@ -12,13 +12,12 @@ Use it where no step may go too far; take PPO where environment steps are dear, 
 Departures: no γ^t in the mean, as in A2C; CG is damped and stops early. Source: Schulman et al. 2015, arXiv:1502.05477.
 """
 
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 
 from ..optim import Adam, conjugate_gradient, line_search
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..policy import Distribution, Policy
 from ..returns import explained_variance, gae, normalized
 from ..rollout import Collector, minibatches
@@ -42,13 +41,17 @@ def gradient(policy: Policy, states: Array, actions: Array, old_log_prob: Array,
 
 def fisher_product(policy: Policy, pi: Distribution, v: Array) -> Array:
     """(9.4)  F v = mean_t J_tᵀ ( M_t ( J_t v ) ), (P,), at pi = policy(states): about the cost of one gradient.
-    F = mean_t E_{a~π}[ ∇log π ∇log πᵀ ]. No Hessian is taken, no action drawn, so vᵀFv is never negative."""
+
+    F = mean_t E_{a~π}[ ∇log π ∇log πᵀ ]. No Hessian is taken, no action drawn, so vᵀFv is never negative.
+    """
     return policy.backward(pi, pi.fisher(policy.jvp(pi, v)) / len(pi.parameters))
 
 
 def natural_step(policy: Policy, pi: Distribution, g: Array, delta: float, iterations: int, damping: float) -> Array:
     """(9.5)  (F + λI) x = g by conjugate gradients, then (9.6)  √(2δ / xᵀFx) x, of which D = δ + O(δ^{3/2}).
-    xᵀFx is without λ; where it is 0, no step. (9.8)  In a table F⁺∇J is the advantage A_π(s,·), up to a shift."""
+
+    xᵀFx is without λ; where it is 0, no step. (9.8)  In a table F⁺∇J is the advantage A_π(s,·), up to a shift.
+    """
     x = conjugate_gradient(lambda v: fisher_product(policy, pi, v) + damping * v, g, iterations)  # (9.5)
     xFx = x.dot(fisher_product(policy, pi, x))
     return np.zeros_like(x) if xFx <= 0 else np.sqrt(2 * delta / xFx) * x  # (9.6)
@@ -96,33 +99,29 @@ def train(
     check.weight(cg_damping=cg_damping)
     check.flag(normalize_advantage=normalize_advantage)
     check.schedule(learning_rate=learning_rate)
-    rng = make_rng(seed, rng)
-    collector = Collector(env, policy, rng)
-    shuffler = rng.spawn(1)[0]
+    collector = Collector(env, policy, make_rng(seed, rng))
+    shuffler = collector.rng.spawn(1)[0]
     critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             critic.learning_rate = scheduled(learning_rate, collector.steps / total_steps)
             batch = collector.collect(n_steps)
             values = value(batch.states)
-            flags = batch.terminated, batch.truncated
-            advantages = gae(batch.rewards, values[:-1], values[1:], *flags, gamma, gae_lambda)
+            steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
+            advantages = gae(*steps, gamma, gae_lambda)
             targets = advantages + values[:-1]
             states, actions, targets, advantages = batch.samples(targets, advantages)
-            if normalize_advantage:
-                advantages = normalized(advantages)
             old = policy(states)
-            rows = states, actions, old.log_prob(actions), advantages
+            A = normalized(advantages) if normalize_advantage else advantages
+            rows = states, actions, old.log_prob(actions), A
             step = natural_step(policy, old, -gradient(policy, *rows), target_kl, cg_max_steps, cg_damping)
             accept = partial(accepts, policy, old, loss(policy, *rows), target_kl, *rows)
             backtracks = line_search(policy.theta, step, accept, line_search_shrinking_factor, line_search_max_iter)
             for _ in range(n_epochs):
                 for i in minibatches(len(states), batch_size, shuffler):
                     critic.step(value.mse_gradient(states[i], targets[i]))
-            pi = policy(states)
-            kl, entropy = mean(old.kl(pi)), mean(pi.entropy())
-            fit = explained_variance(targets, value(states))
-            yield collector.progress(kl=kl, backtracks=backtracks, entropy=entropy, explained_variance=fit)
+            pi, fit = policy(states), {"explained_variance": explained_variance(targets, value(states))}
+            yield collector.progress(kl=mean(old.kl(pi)), backtracks=backtracks, entropy=mean(pi.entropy()), **fit)
 
     return run(updates())
