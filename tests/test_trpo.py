@@ -69,7 +69,7 @@ def test_conjugate_gradients_keep_what_they_have_when_curvature_ends():
 
 @pytest.mark.parametrize("arguments", [dict(iterations=-1), dict(iterations=1.5), dict(iterations=1, tolerance=-1.0)])
 def test_conjugate_gradients_refuse(arguments):
-    with pytest.raises((TypeError, ValueError), match="iterations|tolerance"):
+    with pytest.raises((TypeError, ValueError), match=r"iterations|tolerance"):
         conjugate_gradient(lambda v: v, np.ones(2), **arguments)
     with pytest.raises(ValueError, match="shape"):
         conjugate_gradient(lambda v: v, np.ones((2, 1)), 1)

@@ -59,8 +59,7 @@ def gradient(
 ) -> Array:
     """(10.5)  PPO's gradient (6.3) of w A, and (10.6) β mean_t w_t ∇KL(π_θ ‖ π_ref), flat in θ.
 
-    The paper's one sample of k3 = r' - 1 - log r', r' = π_ref/π_θ, for the sum over actions has the right value and, in
-    expectation, the gradient of KL(π_ref ‖ π_θ) instead. Groups without advantage are pulled to π_ref, too.
+    The paper samples k3 = r' - 1 - log r', r' = π_ref/π_θ: the right value, but E[∇k3] = ∇KL(π_ref ‖ π_θ).
     """
     states, advantages, weights = check.rows(states, advantages=advantages, weights=weights)
     g = ppo.gradient(policy, states, actions, old_log_prob, weights * advantages, clip_range=clip_range)
@@ -90,8 +89,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train the policy in place; yields Progress after every batch, with the diagnostics of `drift` and the share of
-    equal_groups, which taught nothing."""
+    """Train the policy in place; yields Progress after every batch; equal_groups is the share that taught nothing."""
     check.natural(total_steps=total_steps)
     check.count(group_size=group_size, batch_size=batch_size, n_epochs=n_epochs)
     check.unit(gamma=gamma)
@@ -127,7 +125,7 @@ def train(
                     g = gradient(policy, *some, clip_range=epsilon, reference=reference, kl_coef=kl_coef)
                     gradient_norm = actor.step(g)
             equal = (np.ptp(returns[0].reshape(-1, group_size), axis=1) == 0).mean().item()
-            diagnostics = drift(old, policy(states), actions, epsilon)
-            yield collector.progress(**diagnostics, equal_groups=equal, gradient_norm=gradient_norm)
+            groups = {"equal_groups": equal, "gradient_norm": gradient_norm}
+            yield collector.progress(**drift(old, policy(states), actions, epsilon), **groups)
 
     return run(updates())

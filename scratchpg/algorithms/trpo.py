@@ -78,7 +78,7 @@ def train(
     n_epochs: int = 8,  # passes of the critic over each batch
     gamma: float = 0.99,  # the discount γ
     gae_lambda: float = 0.95,  # λ of GAE: 0 is (4.1), 1 is (4.2) up to the last row
-    target_kl: float = 0.01,  # δ: no step takes the policy further than this, in nats
+    target_kl: Schedule = 0.01,  # δ, in nats: no step takes the policy further
     cg_max_steps: int = 10,  # iterations of (9.5)
     cg_damping: float = 0.1,  # λ of (9.5)
     line_search_shrinking_factor: float = 0.8,  # α of (9.7)
@@ -95,17 +95,18 @@ def train(
     check.count(n_steps=n_steps, batch_size=batch_size, n_epochs=n_epochs)
     check.count(cg_max_steps=cg_max_steps, line_search_max_iter=line_search_max_iter)
     check.unit(gamma=gamma, gae_lambda=gae_lambda, line_search_shrinking_factor=line_search_shrinking_factor)
-    check.positive(target_kl=target_kl)
     check.weight(cg_damping=cg_damping)
     check.flag(normalize_advantage=normalize_advantage)
-    check.schedule(learning_rate=learning_rate)
+    check.schedule(learning_rate=learning_rate, target_kl=target_kl)
     collector = Collector(env, policy, make_rng(seed, rng))
     shuffler = collector.rng.spawn(1)[0]
     critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 
     def updates() -> Loop:
         while collector.steps < total_steps:
-            critic.learning_rate = scheduled(learning_rate, collector.steps / total_steps)
+            done = collector.steps / total_steps
+            critic.learning_rate = scheduled(learning_rate, done)
+            delta = scheduled(target_kl, done)
             batch = collector.collect(n_steps)
             values = value(batch.states)
             steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
@@ -115,8 +116,8 @@ def train(
             old = policy(states)
             A = normalized(advantages) if normalize_advantage else advantages
             rows = states, actions, old.log_prob(actions), A
-            step = natural_step(policy, old, -gradient(policy, *rows), target_kl, cg_max_steps, cg_damping)
-            accept = partial(accepts, policy, old, loss(policy, *rows), target_kl, *rows)
+            step = natural_step(policy, old, -gradient(policy, *rows), delta, cg_max_steps, cg_damping)
+            accept = partial(accepts, policy, old, loss(policy, *rows), delta, *rows)
             backtracks = line_search(policy.theta, step, accept, line_search_shrinking_factor, line_search_max_iter)
             for _ in range(n_epochs):
                 for i in minibatches(len(states), batch_size, shuffler):
