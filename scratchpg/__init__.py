@@ -13,8 +13,27 @@ from .softmax import Softmax
 from .value import Value
 
 __all__ = [
-    "MLP", "FiniteMDP", "Gaussian", "GaussianPolicy", "Policy", "Progress", "Softmax", "SoftmaxPolicy", "Value", "a2c",
-    "a3c", "actor_critic", "baseline", "evaluate", "gradcheck", "grpo", "load", "ppo", "reinforce", "returns", "save",
+    "MLP",
+    "FiniteMDP",
+    "Gaussian",
+    "GaussianPolicy",
+    "Policy",
+    "Progress",
+    "Softmax",
+    "SoftmaxPolicy",
+    "Value",
+    "a2c",
+    "a3c",
+    "actor_critic",
+    "baseline",
+    "evaluate",
+    "gradcheck",
+    "grpo",
+    "load",
+    "ppo",
+    "reinforce",
+    "returns",
+    "save",
     "trpo",
-]  # fmt: skip
+]
 __version__ = "0.1.0"
