@@ -1,7 +1,7 @@
 """scratchpg: policy-gradient learning from scratch, in NumPy, with every equation executed by a test."""
 
 from . import gradcheck, returns
-from .algorithms import a2c, a3c, actor_critic, baseline, ppo, reinforce
+from .algorithms import a2c, a3c, actor_critic, baseline, grpo, ppo, reinforce, trpo
 from .evaluate import evaluate
 from .gaussian import Gaussian
 from .mdp import FiniteMDP
@@ -28,10 +28,12 @@ __all__ = [
     "baseline",
     "evaluate",
     "gradcheck",
+    "grpo",
     "load",
     "ppo",
     "reinforce",
     "returns",
     "save",
+    "trpo",
 ]
 __version__ = "0.1.0"

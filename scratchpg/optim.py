@@ -1,6 +1,7 @@
 """Gradient descent on one flat vector, in place: θ ← θ - η · direction(g), of a g clipped by its global norm."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -117,3 +118,58 @@ class Adam(SGD):
         m_hat = self.m / (1 - beta1**self.t)
         v_hat = self.v / (1 - beta2**self.t)
         return m_hat / (np.sqrt(v_hat) + self.eps)
+
+
+def conjugate_gradient(
+    product: Callable[[Array], Array], g: Array, iterations: int, *, tolerance: float = 1e-10
+) -> Array:
+    """(9.5)  x (P,) with A x = g, for a symmetric A ≥ 0 of which only product(v) = A v is known; x starts at 0.
+
+    After k iterations x minimises ½ xᵀAx - gᵀx over span{g, Ag, …, A^{k-1}g}. Stops early where the residual r = g - Ax
+    has |r|² ≤ tolerance · |g|², or where pᵀAp ≤ 0: nothing is known of A along such a p. ValueError for a g that is not
+    (P,). Source: Hestenes and Stiefel 1952.
+
+    >>> A = np.array([[2.0, 1.0], [1.0, 3.0]])
+    >>> conjugate_gradient(lambda v: A @ v, np.array([3.0, 4.0]), iterations=2)
+    array([1., 1.])
+    """
+    check.natural(iterations=iterations)
+    check.weight(tolerance=tolerance)
+    if np.ndim(g) != 1:
+        raise ValueError(f"g must have shape (P,), not {np.shape(g)}")
+    x, r, p = np.zeros_like(g), g, g
+    rr = g.dot(g)
+    enough = tolerance * rr
+    for _ in range(iterations):
+        if rr <= enough:
+            break
+        Ap = product(p)
+        pAp = p.dot(Ap)
+        if pAp <= 0:
+            break
+        x = x + rr / pAp * p
+        r = r - rr / pAp * Ap
+        last, rr = rr, r.dot(r)
+        p = r + rr / last * p
+    return x
+
+
+def line_search(theta: Array, step: Array, accept: Callable[[], bool], shrink: float, tries: int) -> int:
+    """(9.7)  θ_j = θ + αʲ step, in place, for the first j = 0, 1, … that `accept` accepts; α is shrink. Returns j.
+
+    If none of so many is accepted, θ stays as it was, bit for bit. NonFiniteError for a step that is not finite.
+
+    >>> theta = np.array([1.0])
+    >>> line_search(theta, np.array([-4.0]), lambda: abs(theta[0]) < 1, shrink=0.5, tries=10)
+    2
+    >>> theta
+    array([0.])
+    """
+    check.finite("step", step)
+    start = theta.copy()
+    for j in range(tries):
+        theta[:] = start + shrink**j * step
+        if accept():
+            return j
+    theta[:] = start
+    return tries

@@ -122,6 +122,34 @@ def normalized(advantages: Array) -> Array:
     return centred / (std + 1e-8) if len(A) > 1 else A
 
 
+def group_advantages(
+    returns: Array, group_size: int, *, leave_one_out: bool = True, divide_by_std: bool = False
+) -> Array:
+    """(10.3)  A_i = R_i - mean_{j≠i} R_j, within each group of group_size neighbours of the last axis.
+
+    leave_one_out: False is (10.2), A_i = R_i - mean_j R_j, as in the paper: E[ĝ] = (1 - 1/G) ∇J, a shorter step.
+    divide_by_std: (10.4), as in the paper: starts that nearly always fail or succeed weigh most, and the direction is
+    biased, too, unless all begin alike and returns are just 0 or 1. Equal returns give exactly 0 either way.
+    returns: R (N,); or (T, N) for (10.7), where row t is the return from step t on, 0 after an end.
+
+    >>> group_advantages(np.array([0.0, 1.0, 5.0, 5.0]), 2)
+    array([-1.,  1.,  0.,  0.])
+    """
+    R = check.numbers("returns", returns)
+    check.count(group_size=group_size)
+    if group_size < 2 or R.ndim not in (1, 2) or R.shape[-1] % group_size:
+        raise ValueError(f"group_size must be at least 2 and divide the number of returns {R.shape}, not {group_size}")
+    R = R.reshape(*R.shape[:-1], -1, group_size)
+    R = R - R[..., :1]  # changes nothing but the rounding: equal returns are now exactly 0
+    A = R - R.mean(axis=-1, keepdims=True)  # (10.2)
+    if leave_one_out:
+        A *= group_size / (group_size - 1)  # (10.3)
+    if divide_by_std:
+        std = R.std(axis=-1, keepdims=True)
+        A /= np.where(std > 0, std, 1)  # (10.4)
+    return A.reshape(np.shape(returns))
+
+
 def explained_variance(targets: Array, values: Array) -> float:
     """1 - Var[target - V] / Var[target]: 1 for a perfect prediction, 0 for a constant; NaN if all targets are equal."""
     if np.shape(targets) != np.shape(values) or not np.size(targets):

@@ -81,7 +81,7 @@ class Collector:
         self.returns: deque[float] = deque(maxlen=100)
         self._begin(seed=int(self.rng.integers(2**31)))
 
-    def _begin(self, seed: int | None = None) -> None:
+    def _begin(self, seed: int | list[int] | None = None) -> None:
         """A new episode in every environment."""
         self.state = self.envs.reset(seed)
         self.t = np.zeros(self.n_envs, int)  # which step of its episode the next row is; -1 for a reset row
@@ -101,15 +101,16 @@ class Collector:
             if self._count(batch):
                 return batch
 
-    def collect_episodes(self, episodes: int) -> Batch:
+    def collect_episodes(self, episodes: int, seeds: list[int] | None = None) -> Batch:
         """Whole episodes, begun anew: every environment runs the same number, so short ones are not favoured.
 
-        Where `episodes` is no multiple of the number of environments, the first ones run one more.
+        Where `episodes` is no multiple of the number of environments, the first ones run one more. seeds: of the first
+        episode of each environment; equal seeds are equal starts.
         """
         check.count(episodes=episodes)
         wanted = np.full(self.n_envs, episodes // self.n_envs)
         wanted[: episodes % self.n_envs] += 1
-        self._begin()
+        self._begin(seeds)
         batch, row, done = self._room(64), 0, np.zeros(self.n_envs, int)
         while (done < wanted).any():
             if row == len(batch.valid):

@@ -1,4 +1,4 @@
-"""The chapters, in reading order: reinforce, baseline, actor_critic, a2c, a3c, ppo. Each has three functions:
+"""The chapters, in reading order: reinforce, baseline, actor_critic, a2c, a3c, ppo, trpo, grpo. Each has functions:
 
 loss(policy, …)       the surrogate L(θ), a number; only its gradient means something
 gradient(policy, …)   ∇L, flat in θ (P,), to descend along

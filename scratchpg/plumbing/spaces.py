@@ -77,9 +77,23 @@ class Environments:
         self.first_action = int(getattr(self.action_space, "start", 0))
         self.action_shape = (int(np.prod(self.action_space.shape)),) if isinstance(self.action_space, Box) else ()
 
-    def reset(self, seed: int | None = None) -> Array:
-        """The first observations (N, size). Seed once; without a seed the environment's own generator goes on."""
-        return self._rows(_returned("reset", self.env.reset(seed=seed), (object, dict))[0])
+    def reset(self, seed: int | list[int] | None = None) -> Array:
+        """The first observations (N, size). Seed once; without a seed the environment's own generator goes on.
+
+        A list has a seed for each environment. ValueError where equal seeds do not begin alike, or are not taken.
+        """
+        if not isinstance(seed, list):
+            return self._rows(_returned("reset", self.env.reset(seed=seed), (object, dict))[0])
+        try:
+            states = self._rows(self.env.reset(seed=seed)[0])
+            first = [seed.index(s) for s in seed]  # the first environment with the seed of each
+            if (states == states[first]).all():
+                return states
+            reason = "equal seeds began differently"
+        except gym.error.Error as error:
+            reason = str(error)
+        line = 'gymnasium.make_vec(id, n, vectorization_mode="sync")'
+        raise ValueError(f"the environments must take a seed each, as those of {line} do; here: {reason}")
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array]:
         """Observations (N, size), rewards, terminated, truncated (N,)."""
