@@ -1,7 +1,7 @@
 """scratchpg: policy-gradient learning from scratch, in NumPy, with every equation executed by a test."""
 
-from . import gradcheck, returns
-from .algorithms import a2c, a3c, actor_critic, baseline, ppo, reinforce
+from . import demonstrations, gradcheck, returns
+from .algorithms import a2c, a3c, actor_critic, baseline, imitation, ppo, reinforce, rlfd
 from .evaluate import evaluate
 from .mdp import FiniteMDP
 from .mlp import MLP
@@ -13,6 +13,6 @@ from .value import Value
 
 __all__ = [
     "MLP", "FiniteMDP", "Progress", "Softmax", "SoftmaxPolicy", "Value", "a2c", "a3c", "actor_critic", "baseline",
-    "evaluate", "gradcheck", "load", "ppo", "reinforce", "returns", "save",
+    "demonstrations", "evaluate", "gradcheck", "imitation", "load", "ppo", "reinforce", "returns", "rlfd", "save",
 ]  # fmt: skip
 __version__ = "0.1.0"
