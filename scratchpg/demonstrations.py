@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from .plumbing import AnyEnv, Array, check, checkpoint
@@ -24,8 +23,7 @@ class Expert:
     def __init__(self, function: Callable[[Array], Any], env: AnyEnv) -> None:
         if not callable(function):
             raise TypeError(f"expert must be a function of states that returns actions, not {function!r}")
-        box = isinstance(check.spaces_of(env)[1], gym.spaces.Box)
-        self.function, self.actions = function, "Box" if box else "Discrete"
+        self.function, self.actions = function, "Box" if check.has_box(env) else "Discrete"
         self.outputs = check.action_size(env, self.actions)
         self.net = SimpleNamespace(sizes=(check.observation_size(env), self.outputs))
 

@@ -22,28 +22,29 @@ minimum: σ shrinks as the errors do. Sources: Ross & Bagnell 2010 (their ε T²
 al. 2011, arXiv:1011.0686, algorithm 3.1 with β_1 = 1, then 0.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..demonstrations import Expert
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..plumbing.run import undisturbed
-from ..policy import SoftmaxPolicy
+from ..policy import Policy
 from ..rollout import Collector, minibatches
 
 
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array | None = None) -> float:
+def loss(policy: Policy, states: Array, actions: Array, weights: Array | None = None) -> float:
     """(13.1)  L_BC(θ) = -mean_t w_t log π_θ(a*_t|s_t). weights (B,); None is 1 for all."""
     states, weights = check.rows(states, weights=np.ones(np.shape(states)[:1]) if weights is None else weights)
     return -(weights * policy(states).log_prob(actions)).mean()
 
 
-def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array | None = None) -> Array:
+def gradient(policy: Policy, states: Array, actions: Array, weights: Array | None = None) -> Array:
     """(13.1)  ∇L_BC(θ) = -mean_t w_t ∇log π_θ(a*_t|s_t), flat in θ: that of `actor_critic`, with w_t for A_t.
 
+    >>> from scratchpg import SoftmaxPolicy
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)
     >>> gradient(policy, [[1.0], [1.0]], [1, 1])
     array([ 0.5, -0.5,  0.5, -0.5])
@@ -55,7 +56,7 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Arra
 
 
 def clone(
-    policy: SoftmaxPolicy,
+    policy: Policy,
     states: Array,
     actions: Array,
     weights: Array | None = None,
@@ -82,7 +83,7 @@ def clone(
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     expert: Callable[[Array], Any],
     *,
     dagger: bool = False,  # after the first round the policy drives; without it the expert for ever
@@ -108,16 +109,17 @@ def train(
     check.schedule(learning_rate=learning_rate)
     rng = make_rng(seed, rng)
     collector, shuffler = Collector(env, expert, rng), rng.spawn(1)[0]
-    settings = dict(batch_size=batch_size, n_epochs=n_epochs, learning_rate=learning_rate, max_grad_norm=max_grad_norm)
+    settings: dict[str, Any] = {"batch_size": batch_size, "n_epochs": n_epochs}
+    settings |= {"learning_rate": learning_rate, "max_grad_norm": max_grad_norm}
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         states, actions = [], []  # D, round by round
         while collector.steps < total_steps:
             batch = collector.collect(n_steps) if n_steps else collector.collect_episodes(collector.n_envs)
             met, _ = batch.samples()
             states.append(met)
             actions.append(expert(met).mode())  # (13.6)  D ← D ∪ {(s, π*(s))}
-            error = clone(policy, np.concatenate(states), np.concatenate(actions), **settings, rng=shuffler)
+            error = clone(policy, np.concatenate(states), np.concatenate(actions), rng=shuffler, **settings)
             if dagger:
                 collector.policy = policy
             yield collector.progress(loss=error)

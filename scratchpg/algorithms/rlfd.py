@@ -15,12 +15,10 @@ cannot. With small steps the term matters little, and with a λ that stays the p
 demonstrations take part in each update, so give it few. Source: Rajeswaran et al. 2018, arXiv:1709.10087, eq. 5.
 """
 
-from collections.abc import Iterator
-
 from ..demonstrations import Demonstrations
 from ..optim import RMSProp
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..policy import Policy
 from ..returns import gae, normalized
 from ..rollout import Collector
 from ..value import Value
@@ -28,7 +26,7 @@ from . import a2c, imitation
 
 
 def loss(
-    policy: SoftmaxPolicy,
+    policy: Policy,
     states: Array,
     actions: Array,
     advantages: Array,
@@ -46,7 +44,7 @@ def loss(
 
 
 def gradient(
-    policy: SoftmaxPolicy,
+    policy: Policy,
     states: Array,
     actions: Array,
     advantages: Array,
@@ -65,7 +63,7 @@ def gradient(
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     demonstrations: Demonstrations,
     *,
@@ -74,7 +72,7 @@ def train(
     gamma: float = 0.99,  # the discount γ
     gae_lambda: float = 0.95,  # λ of GAE: 0 is (4.1), 1 is (4.2) up to the last row
     ent_coef: float = 0.0,  # the weight β of the entropy bonus
-    demo_coef: Schedule = (1.0, 0.0),  # the weight λ of the demonstrations: to end at 0, see (13.8)
+    demo_coef: Schedule = (1.0, 0.0),  # the weight λ of the demonstrations: it should end at 0 (13.8)
     normalize_advantage: bool = True,  # over the rows of each update: a departure, see `returns.normalized`
     learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
     value_learning_rate: Schedule | None = None,  # of the value; None is learning_rate
@@ -82,11 +80,15 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and value in place; yields Progress after every update."""
+    """Train policy and value in place; yields Progress after every update.
+
+    A time limit is no end: after it V(s_{t+1}) stands for what would have come.
+    """
     check.fit(env, value=value)
     if not isinstance(demonstrations, Demonstrations):
         raise TypeError(f"demonstrations must be Demonstrations, as `record` makes them, not {demonstrations!r}")
     demonstrations.fit(env)
+    demos = demonstrations.states, demonstrations.actions
     check.natural(total_steps=total_steps)
     check.optional(check.count, n_steps=n_steps)
     check.unit(gamma=gamma, gae_lambda=gae_lambda)
@@ -94,28 +96,27 @@ def train(
     check.flag(normalize_advantage=normalize_advantage)
     check.schedule(learning_rate=learning_rate, demo_coef=demo_coef)
     check.optional(check.schedule, value_learning_rate=value_learning_rate)
-    demos = demonstrations.states, demonstrations.actions
-    imitation.loss(policy, *demos)  # refuses what are no actions
+    imitation.loss(policy, *demos)  # it refuses what are no actions
     collector = Collector(env, policy, make_rng(seed, rng))
     actor = RMSProp(policy.theta, max_grad_norm=max_grad_norm)
     critic = RMSProp(value.theta, max_grad_norm=max_grad_norm)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = scheduled(learning_rate, done)
             critic.learning_rate = scheduled(value_learning_rate or learning_rate, done)
             batch = collector.collect(n_steps) if n_steps else collector.collect_episodes(collector.n_envs)
             values = value(batch.states)
-            flags = batch.terminated, batch.truncated
-            advantages = gae(batch.rewards, values[:-1], values[1:], *flags, gamma, gae_lambda)
+            steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
+            advantages = gae(*steps, gamma, gae_lambda)
             targets = advantages + values[:-1]
             states, actions, targets, advantages = batch.samples(targets, advantages)
-            if normalize_advantage:
-                advantages = normalized(advantages)
-            critic.step(value.mse_gradient(states, targets))
-            coefs = dict(ent_coef=ent_coef, demo_coef=scheduled(demo_coef, done))
-            gradient_norm = actor.step(gradient(policy, states, actions, advantages, *demos, **coefs))
-            yield collector.progress(gradient_norm=gradient_norm)
+            advantages = normalized(advantages) if normalize_advantage else advantages
+            critic.step(value.mse_gradient(states, targets))  # the target is a constant: a semi-gradient
+            weight = scheduled(demo_coef, done)
+            g = gradient(policy, states, actions, advantages, *demos, ent_coef=ent_coef, demo_coef=weight)
+            gradient_norm = actor.step(g)
+            yield collector.progress(demo_coef=weight, gradient_norm=gradient_norm)
 
     return run(updates())
