@@ -107,6 +107,7 @@ def train(
     check.optional(check.count, n_steps=n_steps)
     check.count(batch_size=batch_size, n_epochs=n_epochs)
     check.schedule(learning_rate=learning_rate)
+    check.bound(max_grad_norm=max_grad_norm)
     rng = make_rng(seed, rng)
     collector, shuffler = Collector(env, expert, rng), rng.spawn(1)[0]
     settings: dict[str, Any] = {"batch_size": batch_size, "n_epochs": n_epochs}
