@@ -1,7 +1,8 @@
 """scratchpg: policy-gradient learning from scratch, in NumPy, with every equation executed by a test."""
 
 from . import gradcheck, returns
-from .algorithms import a2c, a3c, actor_critic, baseline, grpo, ppo, reinforce, trpo
+from .algorithms import a2c, a3c, actor_critic, baseline, grpo, imitation, ppo, reinforce, rlfd, trpo
+from .demonstrations import Demonstrations
 from .evaluate import evaluate
 from .gaussian import Gaussian
 from .mdp import FiniteMDP
@@ -13,10 +14,11 @@ from .softmax import Softmax
 from .value import Value
 
 __all__ = [
-    "MLP",
+    "Demonstrations",
     "FiniteMDP",
     "Gaussian",
     "GaussianPolicy",
+    "MLP",
     "Policy",
     "Progress",
     "Softmax",
@@ -29,10 +31,12 @@ __all__ = [
     "evaluate",
     "gradcheck",
     "grpo",
+    "imitation",
     "load",
     "ppo",
     "reinforce",
     "returns",
+    "rlfd",
     "save",
     "trpo",
 ]

@@ -132,10 +132,9 @@ class FiniteMDP(gym.Env[Any, Any]):
         Q_t(s,a) = E[G_t | s_t=s, a_t=a];  d_t(s) = P(s_t=s), where an ended episode stays in its terminal state.
         """
         (V, Q), pi = self.values(policy, gamma), self._pi(policy)
-        d, weights = self.start, np.zeros_like(Q[0])
-        for t in range(self.horizon):
+        weights = np.zeros_like(Q[0])
+        for t, d in enumerate(self.visits(policy)):
             weights = weights + gamma**t * d[:, None] * (Q[t] - V[t][:, None])
-            d = np.einsum("s,sa,san->n", d, pi.probabilities, self.transition)
         return policy.backward(pi, pi.probabilities * weights)  # Σ_a π_a Q_a (onehot(a) - π) = π (Q - V)
 
     def values(self, policy: SoftmaxPolicy, gamma: float) -> tuple[Array, Array]:
@@ -149,6 +148,13 @@ class FiniteMDP(gym.Env[Any, Any]):
             Q.append(self.bellman_q(V[-1], gamma))
             V.append((pi * Q[-1]).sum(axis=1))
         return np.array(V[::-1]), np.array(Q[::-1])
+
+    def visits(self, policy: SoftmaxPolicy) -> Array:
+        """d_t(s) = P(s_t = s), (H, S), from the first step on; an ended episode stays in its terminal state."""
+        pi, d = self._pi(policy).probabilities, [self.start]
+        for _ in range(1, self.horizon):
+            d.append(np.einsum("s,sa,san->n", d[-1], pi, self.transition))
+        return np.array(d)
 
     def bellman_q(self, values: Array, gamma: float) -> Array:
         """E[r_t + γ V(s_{t+1}) | s_t=s, a_t=a], (S, A): the TD target (3.6) in expectation, for any V (S,)."""

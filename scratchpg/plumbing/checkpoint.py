@@ -9,6 +9,8 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import check
+from .check import Array
 
 FORMAT, FORMAT_2 = "scratchpg checkpoint 3", "scratchpg checkpoint 2"
 OURS = importlib.import_module(__name__.partition(".")[0])
@@ -39,18 +42,7 @@ def save(path: File, policy: Any, value: Any = None, *, env: str | None = None, 
         ours = getattr(OURS, kind.__qualname__, None) is kind
         known = kind.__qualname__ if ours else f"{kind.__module__}.{kind.__qualname__}"
         about[name] = {"class": known, "sizes": network.sizes, "options": getattr(network, "options", {})}
-    path = Path(path).resolve()  # of a link the file that it stands for
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path} must be a file, not a directory or a device")
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, about=np.array(json.dumps(about)), **{name: x.theta for name, x in networks.items()})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write(path, about, {name: network.theta for name, network in networks.items()})
 
 
 def load(path: File, *classes: type) -> SimpleNamespace:
@@ -67,13 +59,7 @@ def load(path: File, *classes: type) -> SimpleNamespace:
     >>> checkpoint.env, checkpoint.policy, checkpoint.value
     ('CartPole-v1', SoftmaxPolicy((4, 8, 2)), None)
     """
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        if not zipfile.is_zipfile(io.BytesIO(content)):
-            raise ValueError("it is no .npz file, or not the whole of one")
-        arrays = dict(np.load(io.BytesIO(content), allow_pickle=False))
-        about = json.loads(arrays.pop("about").item())
+    with opened(path, "checkpoint") as (about, arrays):
         if about["format"] not in (FORMAT, FORMAT_2) or not isinstance(about["env"], str | None):
             raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}, or its env no id: {about['env']!r}")
         if about["format"] == FORMAT_2:
@@ -89,7 +75,35 @@ def load(path: File, *classes: type) -> SimpleNamespace:
             networks[name] = kind(tuple(made["sizes"]), theta=theta, **made.get("options", {}))
             check.finite(f"the parameters of the {name}", theta)
         return SimpleNamespace(**{"value": None, "env": about["env"], **networks, "policy": networks["policy"]})
+
+
+def write(path: File, about: dict[str, Any], arrays: dict[str, Array]) -> None:
+    """Write arrays and what they are about to an .npz file, in one piece."""
+    path = Path(path).resolve()  # of a link the file that it stands for
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} must be a file, not a directory or a device")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened(path: File, kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
+    """What `write` wrote: about, arrays. What is wrong with it, and with how it is used, becomes one ValueError."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            raise ValueError("it is no .npz file, or not the whole of one")
+        arrays = dict(np.load(io.BytesIO(content), allow_pickle=False))
+        yield json.loads(arrays.pop("about").item()), arrays
     except Exception as error:  # a broken file can make zipfile and NumPy raise almost anything
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         reason = "it holds pickled data" if "allow_pickle" in reason else reason
-        raise ValueError(f"{os.fspath(path)!r} is not a readable scratchpg checkpoint: {reason}") from error
+        raise ValueError(f"{os.fspath(path)!r} is not a readable scratchpg {kind}: {reason}") from error
