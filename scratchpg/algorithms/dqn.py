@@ -1,0 +1,101 @@
+"""DQN, deep Q-learning: no policy, no ∇J. Learn the value of each action, and take the one that looks best.
+
+The best policy is greedy on the best values, and those are the one solution of an equation between neighbours in time:
+
+    (11.1)  Q*(s,a) = E[ r + γ max_b Q*(s',b) ]
+    (11.2)  y = r + γ 1[s' not terminal] max_b Q̄(s',b)
+    (11.3)  L(φ) = mean_t ( y_t - Q_φ(s_t,a_t) )²,   ∇L = -2 mean_t (y_t - Q_φ) ∇Q_φ      a semi-gradient, as (3.7)
+    (11.4)  act greedily, with probability ε at random
+    (11.5)  φ̄ ← φ̄ + τ (φ - φ̄) every C updates: Q̄ stands still while Q learns
+
+The equation asks nothing of who acted, so a replay keeps the experience of all older policies, and each transition
+serves many steps: that is what the chapters before cannot. The price is stability: the update is no gradient of
+anything, and bootstraps off-policy (3.12). Use it where steps of the environment are dear and actions are few.
+Source: Mnih et al. 2015, Nature 518. It has Huber's loss, this one (11.3).
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import numpy as np
+
+from ..optim import Adam
+from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..q import Behaviour, QNetwork, follow
+from ..replay import Replay
+from ..rollout import Collector
+
+
+def loss(q: QNetwork, states: Array, actions: Array, targets: Array) -> float:
+    """(11.3)  L(φ) = mean_t (y_t - Q_φ(s_t,a_t))²; targets (B,) stand for y_t and are constants."""
+    states, targets = check.rows(states, targets=targets)
+    output = q(states)
+    return np.mean((targets - output.values[output.taken(actions)]) ** 2)
+
+
+def gradient(q: QNetwork, states: Array, actions: Array, targets: Array) -> Array:
+    """(11.3)  ∇L = -2 mean_t (y_t - Q_φ(s_t,a_t)) ∇Q_φ(s_t,a_t), flat in φ. Arguments as in `loss`, for a q without atoms.
+
+    >>> gradient(QNetwork((1, 2), theta=np.zeros(4)), [[1.0]], [1], [3.0])  # -2 (3 - 0), for W and b of action 1
+    array([ 0., -6.,  0., -6.])
+    """
+    states, targets = check.rows(states, targets=targets)
+    output = q(states)
+    taken, d_outputs = output.taken(actions), np.zeros_like(output.outputs)
+    d_outputs[taken] = -2 / len(targets) * (targets - output.values[taken])
+    return q.backward(output, d_outputs)
+
+
+def train(
+    env: AnyEnv,
+    q: QNetwork,
+    *,
+    total_steps: int = 100_000,  # of all environments together
+    train_freq: int = 4,  # rows of each environment between updates
+    gradient_steps: int = 1,  # steps of φ per update
+    batch_size: int = 64,  # transitions per step of φ
+    buffer_size: int = 100_000,  # transitions that the replay keeps
+    learning_starts: int = 1_000,  # steps of the environments before the first update
+    gamma: float = 0.99,  # the discount γ
+    tau: float = 1.0,  # τ of (11.5): 1 is a copy
+    target_update_interval: int = 250,  # C of (11.5), in steps of φ
+    exploration_fraction: float = 0.1,  # the share of total_steps over which ε falls
+    exploration_initial_eps: float = 1.0,  # ε at first
+    exploration_final_eps: float = 0.05,  # ε from then on
+    learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
+    max_grad_norm: float = 10.0,  # a longer gradient is scaled down to this length
+    seed: int | None = None,  # of all randomness: the same seed, the same bits
+    rng: Rng = None,  # a generator instead of a seed
+) -> Updates:
+    """Train q in place; yields Progress after every update."""
+    check.natural(total_steps=total_steps, learning_starts=learning_starts)
+    check.count(train_freq=train_freq, gradient_steps=gradient_steps, batch_size=batch_size)
+    check.count(target_update_interval=target_update_interval)
+    check.unit(tau=tau, exploration_initial_eps=exploration_initial_eps, exploration_final_eps=exploration_final_eps)
+    check.positive(exploration_fraction=exploration_fraction)
+    check.schedule(learning_rate=learning_rate)
+    rng = make_rng(seed, rng)
+    policy, target = Behaviour(q), deepcopy(q)
+    collector = Collector(env, policy, rng)
+    sampler = rng.spawn(1)[0]  # apart from rng, so that how many samples are drawn changes no action
+    replay = Replay(buffer_size, gamma=gamma)
+    optimizer = Adam(q.theta, max_grad_norm=max_grad_norm)
+
+    def updates() -> Iterator[Progress]:
+        steps, gradient_norm = 0, np.nan
+        while collector.steps < total_steps:
+            done = collector.steps / total_steps
+            optimizer.learning_rate = scheduled(learning_rate, done)
+            exploration = exploration_initial_eps, exploration_final_eps
+            policy.epsilon = scheduled(exploration, min(1.0, done / exploration_fraction))
+            replay.add(collector.collect(train_freq))
+            for _ in range(gradient_steps if collector.steps >= learning_starts else 0):
+                batch = replay.sample(batch_size, sampler)
+                targets = batch.rewards + batch.discounts * target(batch.next_states).values.max(axis=1)  # (11.2)
+                gradient_norm = optimizer.step(gradient(q, batch.states, batch.actions, targets))
+                steps += 1
+                if steps % target_update_interval == 0:
+                    follow(target, q, tau)
+            yield collector.progress(epsilon=policy.epsilon, gradient_norm=gradient_norm)
+
+    return run(updates())
