@@ -149,6 +149,10 @@ class Network:
     def theta(self, theta: Array) -> None:
         self.net.theta = theta
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.theta = self.theta  # in a deep copy, or from a pickle, all parts are views of the new θ
+
     @property
     def outputs(self) -> int:
         """The number of actions, or of their dimensions; 1 for a value."""

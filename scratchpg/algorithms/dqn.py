@@ -1,17 +1,14 @@
 """DQN, deep Q-learning: no policy, no ∇J. Learn the value of each action, and take the one that looks best.
 
-The best policy is greedy on the best values, and those are the one solution of an equation between neighbours in time:
-
-    (11.1)  Q*(s,a) = E[ r + γ max_b Q*(s',b) ]
+    (11.1)  Q*(s,a) = E[ r + γ max_b Q*(s',b) ]                     greedy on Q* is the best of all policies
     (11.2)  y = r + γ 1[s' not terminal] max_b Q̄(s',b)
-    (11.3)  L(φ) = mean_t ( y_t - Q_φ(s_t,a_t) )²,   ∇L = -2 mean_t (y_t - Q_φ) ∇Q_φ      a semi-gradient, as (3.7)
+    (11.3)  L(φ) = mean_t ( y_t - Q_φ(s_t,a_t) )²                   ∇L = -2 mean_t (y_t - Q_φ) ∇Q_φ, y a constant (3.7)
     (11.4)  act greedily, with probability ε at random
-    (11.5)  φ̄ ← φ̄ + τ (φ - φ̄) every C updates: Q̄ stands still while Q learns
+    (11.5)  φ̄ ← φ̄ + τ (φ - φ̄) every C steps of φ: Q̄ stands still while Q learns
 
-The equation asks nothing of who acted, so a replay keeps the experience of all older policies, and each transition
-serves many steps: that is what the chapters before cannot. The price is stability: the update is no gradient of
-anything, and bootstraps off-policy (3.12). Use it where steps of the environment are dear and actions are few.
-Source: Mnih et al. 2015, Nature 518. It has Huber's loss, this one (11.3).
+(11.1) does not ask who acted: a replay keeps the experience of all older policies, and each transition serves many
+steps. Use it where steps of the environment are dear and actions few. It is less stable than the chapters before, as
+its step is no gradient and (3.12) bootstraps off-policy. Source: Mnih et al. 2015, Nature 518, there with Huber's loss.
 """
 
 from collections.abc import Iterator
@@ -34,7 +31,7 @@ def loss(q: QNetwork, states: Array, actions: Array, targets: Array) -> float:
 
 
 def gradient(q: QNetwork, states: Array, actions: Array, targets: Array) -> Array:
-    """(11.3)  ∇L = -2 mean_t (y_t - Q_φ(s_t,a_t)) ∇Q_φ(s_t,a_t), flat in φ. Arguments as in `loss`, for a q without atoms.
+    """(11.3)  ∇L = -2 mean_t (y_t - Q_φ(s_t,a_t)) ∇Q_φ(s_t,a_t), flat in φ, of a q without atoms.
 
     >>> gradient(QNetwork((1, 2), theta=np.zeros(4)), [[1.0]], [1], [3.0])  # -2 (3 - 0), for W and b of action 1
     array([ 0., -6.,  0., -6.])
@@ -71,11 +68,11 @@ def train(
     check.natural(total_steps=total_steps, learning_starts=learning_starts)
     check.count(train_freq=train_freq, gradient_steps=gradient_steps, batch_size=batch_size)
     check.count(target_update_interval=target_update_interval)
-    check.unit(tau=tau, exploration_initial_eps=exploration_initial_eps, exploration_final_eps=exploration_final_eps)
-    check.positive(exploration_fraction=exploration_fraction)
+    check.unit(tau=tau)
     check.schedule(learning_rate=learning_rate)
     rng = make_rng(seed, rng)
-    policy, target = Behaviour(q), deepcopy(q)
+    policy = Behaviour(q, exploration_fraction, exploration_initial_eps, exploration_final_eps)
+    target = deepcopy(q)
     collector = Collector(env, policy, rng)
     sampler = rng.spawn(1)[0]  # apart from rng, so that how many samples are drawn changes no action
     replay = Replay(buffer_size, gamma=gamma)
@@ -86,8 +83,7 @@ def train(
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             optimizer.learning_rate = scheduled(learning_rate, done)
-            exploration = exploration_initial_eps, exploration_final_eps
-            policy.epsilon = scheduled(exploration, min(1.0, done / exploration_fraction))
+            policy.explore(done)
             replay.add(collector.collect(train_freq))
             for _ in range(gradient_steps if collector.steps >= learning_starts else 0):
                 batch = replay.sample(batch_size, sampler)

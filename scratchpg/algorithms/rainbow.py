@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from ..epsilon_greedy import EpsilonGreedy
 from ..optim import Adam
 from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..q import Behaviour, EpsilonGreedy, QNetwork, follow
+from ..q import Behaviour, QNetwork, follow
 from ..replay import PrioritizedReplay, Replay, Sample
 from ..rollout import Collector
 from ..softmax import Softmax
@@ -117,11 +118,11 @@ def train(
     check.count(train_freq=train_freq, gradient_steps=gradient_steps, batch_size=batch_size)
     check.count(target_update_interval=target_update_interval)
     check.flag(double=double, prioritized=prioritized)
-    check.unit(tau=tau, exploration_initial_eps=exploration_initial_eps, exploration_final_eps=exploration_final_eps)
-    check.positive(exploration_fraction=exploration_fraction)
+    check.unit(tau=tau)
     check.schedule(learning_rate=learning_rate, beta=beta)
     rng = make_rng(seed, rng)
-    policy, target = Behaviour(q), deepcopy(q)
+    policy = Behaviour(q, exploration_fraction, exploration_initial_eps, exploration_final_eps)
+    target = deepcopy(q)
     collector = Collector(env, policy, rng)
     sampler = rng.spawn(1)[0]  # apart from rng, so that how many samples are drawn changes no action
     replay = Replay(buffer_size, gamma=gamma, n_steps=n_steps)
@@ -134,17 +135,18 @@ def train(
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             optimizer.learning_rate = scheduled(learning_rate, done)
-            exploration = exploration_initial_eps, exploration_final_eps
-            policy.epsilon = 0.0 if q.noisy else scheduled(exploration, min(1.0, done / exploration_fraction))
-            replay.beta = scheduled(beta, done)
+            policy.explore(done, q.draw(sampler))
+            if isinstance(replay, PrioritizedReplay):
+                replay.beta = scheduled(beta, done)
             replay.add(collector.collect(train_freq))
             for _ in range(gradient_steps if collector.steps >= learning_starts else 0):
-                policy.noise = q.draw(sampler)  # (11.14), and it acts until the next draw
+                noise, target_noise = q.draw(sampler), target.draw(sampler)  # (11.14), anew for each step
                 batch = replay.sample(batch_size, sampler)
-                y = targets(q, target, batch, double, (policy.noise, target.draw(sampler)))
-                g, priorities = gradient(q, batch.states, batch.actions, y, batch.weights, noise=policy.noise)
+                y = targets(q, target, batch, double, (noise, target_noise))
+                g, priorities = gradient(q, batch.states, batch.actions, y, batch.weights, noise=noise)
                 gradient_norm = optimizer.step(g)
-                replay.update(batch.index, priorities)
+                if isinstance(replay, PrioritizedReplay):
+                    replay.update(batch.places, priorities)
                 steps += 1
                 if steps % target_update_interval == 0:
                     follow(target, q, tau)
