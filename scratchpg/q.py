@@ -45,11 +45,8 @@ class QNetwork(Network):
             raise ValueError(f"atoms ≥ 2 and v_range = (v_min, v_max) go together, not {atoms!r} and {v_range!r}")
         switches = {"dueling": dueling, "atoms": atoms, "v_range": v_range, "noisy": noisy}
         self.options = {name: x for name, x in switches.items() if x}
-        self.dueling, self.noisy, self.z = (
-            dueling,
-            noisy,
-            np.linspace(v_range[0], v_range[1], atoms or 0) if v_range else None,
-        )
+        self.dueling, self.noisy = dueling, noisy
+        self.z = np.linspace(v_range[0], v_range[1], atoms or 0) if v_range else None
         self.net = MLP((*self.sizes[:-1], (self.sizes[-1] + dueling) * (atoms or 1)), rng, dtype=dtype)
         if theta is None and noisy:
             sigma = [np.full((n + 1) * m, 0.5 / np.sqrt(n), dtype) for n, m in pairwise(self.net.sizes)]
@@ -113,31 +110,27 @@ class QNetwork(Network):
         if self.dueling:
             d = np.concatenate([d.sum(axis=1, keepdims=True), d - d.mean(axis=1, keepdims=True)], axis=1)  # (11.7)
         g = net.backward(inputs, d.reshape(len(d), -1))
-        if self.noisy:
-            g = np.concatenate([g, 0 * g if noise is None else g * noise])  # (11.15)
-        return g
+        return np.concatenate([g, 0 * g if noise is None else g * noise]) if self.noisy else g  # (11.15)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}{''.join(f', {name}={x!r}' for name, x in self.options.items())})"
 
 
 class Behaviour:
-    """What acts while q learns: q with a noise, and an ε that goes linearly from `first` to `last` over a fraction of
-    the run; for a noisy q it is 0.
-    """
+    """What acts while q learns: ε-greedy, where ε falls from 1 to `last` over a fraction of the run; or a noisy q."""
 
     actions = "Discrete"
 
-    def __init__(self, q: QNetwork, fraction: float = 1.0, first: float = 0.0, last: float = 0.0) -> None:
-        check.unit(exploration_initial_eps=first, exploration_final_eps=last)
+    def __init__(self, q: QNetwork, fraction: float, last: float) -> None:
+        check.unit(exploration_final_eps=last)
         check.positive(exploration_fraction=fraction)
         self.q, self.net, self.outputs, self.theta = q, q.net, q.outputs, q.theta
-        self.fraction, self.first, self.last = fraction, first, last
+        self.fraction, self.last = fraction, last
         self.explore(0.0)
 
     def explore(self, done: float, noise: Array | None = None) -> None:
-        """Act from now on with the ε that is due after the share `done` of the run, and with this noise."""
-        epsilon = self.first + (self.last - self.first) * min(1.0, done / self.fraction)
+        """Act with the ε of the share `done` of the run, or with this noise."""
+        epsilon = 1 + (self.last - 1) * min(1.0, done / self.fraction)
         self.epsilon, self.noise = 0.0 if self.q.noisy else epsilon, noise
 
     def __call__(self, states: Array) -> EpsilonGreedy:

@@ -1,14 +1,11 @@
-"""DQN, deep Q-learning: no policy, no ∇J. Learn the value of each action, and take the one that looks best.
+"""DQN, deep Q-learning: no policy, no ∇J. Learn the value of each action, and take the one that looks best (11.4).
 
     (11.1)  Q*(s,a) = E[ r + γ max_b Q*(s',b) ]                     greedy on Q* is the best of all policies
-    (11.2)  y = r + γ 1[s' not terminal] max_b Q̄(s',b)
+    (11.2)  y = r + γ 1[s' not terminal] max_b Q̄(s',b)              Q̄ follows Q at times (11.5), else it stands still
     (11.3)  L(φ) = mean_t ( y_t - Q_φ(s_t,a_t) )²                   ∇L = -2 mean_t (y_t - Q_φ) ∇Q_φ, y a constant (3.7)
-    (11.4)  act greedily, with probability ε at random
-    (11.5)  φ̄ ← φ̄ + τ (φ - φ̄) every C steps of φ: Q̄ stands still while Q learns
 
-(11.1) does not ask who acted: a replay keeps the experience of all older policies, and each transition serves many
-steps. Use it where steps of the environment are dear and actions few. It is less stable than the chapters before, as
-its step is no gradient and (3.12) bootstraps off-policy. Source: Mnih et al. 2015, Nature 518, there with Huber's loss.
+As (11.1) does not ask who acted, a replay keeps all experience: use it where the environment is slow. It is less stable
+than the chapters before: no gradient, bootstrapped off-policy (3.12). Source: Mnih et al. 2015, there with Huber's loss.
 """
 
 from collections.abc import Iterator
@@ -38,9 +35,9 @@ def gradient(q: QNetwork, states: Array, actions: Array, targets: Array) -> Arra
     """
     states, targets = check.rows(states, targets=targets)
     output = q(states)
-    taken, d_outputs = output.taken(actions), np.zeros_like(output.outputs)
-    d_outputs[taken] = -2 / len(targets) * (targets - output.values[taken])
-    return q.backward(output, d_outputs)
+    taken, d_values = output.taken(actions), np.zeros_like(output.values)
+    d_values[taken] = -2 / len(targets) * (targets - output.values[taken])  # (11.3)
+    return q.backward(output, d_values)
 
 
 def train(
@@ -57,8 +54,7 @@ def train(
     tau: float = 1.0,  # τ of (11.5): 1 is a copy
     target_update_interval: int = 250,  # C of (11.5), in steps of φ
     exploration_fraction: float = 0.1,  # the share of total_steps over which ε falls
-    exploration_initial_eps: float = 1.0,  # ε at first
-    exploration_final_eps: float = 0.05,  # ε from then on
+    exploration_final_eps: float = 0.05,  # ε from then on; at first it is 1
     learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
     max_grad_norm: float = 10.0,  # a longer gradient is scaled down to this length
     seed: int | None = None,  # of all randomness: the same seed, the same bits
@@ -71,15 +67,14 @@ def train(
     check.unit(tau=tau)
     check.schedule(learning_rate=learning_rate)
     rng = make_rng(seed, rng)
-    policy = Behaviour(q, exploration_fraction, exploration_initial_eps, exploration_final_eps)
-    target = deepcopy(q)
+    policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, rng)
     sampler = rng.spawn(1)[0]  # apart from rng, so that how many samples are drawn changes no action
     replay = Replay(buffer_size, gamma=gamma)
     optimizer = Adam(q.theta, max_grad_norm=max_grad_norm)
 
     def updates() -> Iterator[Progress]:
-        steps, gradient_norm = 0, np.nan
+        gradient_norm = np.nan
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             optimizer.learning_rate = scheduled(learning_rate, done)
@@ -89,8 +84,7 @@ def train(
                 batch = replay.sample(batch_size, sampler)
                 targets = batch.rewards + batch.discounts * target(batch.next_states).values.max(axis=1)  # (11.2)
                 gradient_norm = optimizer.step(gradient(q, batch.states, batch.actions, targets))
-                steps += 1
-                if steps % target_update_interval == 0:
+                if optimizer.t % target_update_interval == 0:
                     follow(target, q, tau)
             yield collector.progress(epsilon=policy.epsilon, gradient_norm=gradient_norm)
 

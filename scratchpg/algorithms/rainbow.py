@@ -58,6 +58,8 @@ def targets(q: QNetwork, target: QNetwork, batch: Sample, double: bool, noises: 
 def errors(output: EpsilonGreedy, actions: Array, targets: Array) -> tuple[Array, Array, Array]:
     """Of each row: its loss (B,), ∂loss/∂outputs of the action taken, and the error of (11.8), |y - Q| or KL(m ‖ p)."""
     outputs = output.outputs[output.taken(actions)]
+    if np.shape(targets) != outputs.shape:
+        raise ValueError(f"targets must have shape {outputs.shape}, not {np.shape(targets)}")
     if output.z is None:
         error = targets - outputs
         return error**2, -2 * error, abs(error)
@@ -67,23 +69,19 @@ def errors(output: EpsilonGreedy, actions: Array, targets: Array) -> tuple[Array
     return cross_entropy, p.probabilities - targets, cross_entropy + minus_entropy
 
 
-def loss(
-    q: QNetwork, states: Array, actions: Array, targets: Array, weights: Array, *, noise: Array | None = None
-) -> float:
-    """(11.3) or (11.13), weighted: mean_t w_t loss_t. targets (B,), with atoms (B, N); weights (B,) are w of (11.9)."""
-    states, weights = check.rows(states, weights=weights)
-    return np.mean(weights * errors(q(states, noise), actions, targets)[0])
+def loss(q: QNetwork, batch: Sample, targets: Array, noise: Array | None = None) -> float:
+    """(11.3) or (11.13), weighted: mean_t w_t loss_t, of a sample's states, actions and weights. targets: y or m."""
+    states, weights = check.rows(batch.states, weights=batch.weights)
+    return np.mean(weights * errors(q(states, noise), batch.actions, targets)[0])
 
 
-def gradient(
-    q: QNetwork, states: Array, actions: Array, targets: Array, weights: Array, *, noise: Array | None = None
-) -> tuple[Array, Array]:
+def gradient(q: QNetwork, batch: Sample, targets: Array, noise: Array | None = None) -> tuple[Array, Array]:
     """∇ of `loss`, flat in φ, and the errors (B,) that make the new priorities."""
-    states, weights = check.rows(states, weights=weights)
+    states, weights = check.rows(batch.states, weights=batch.weights)
     output = q(states, noise)
-    _, d, priorities = errors(output, actions, targets)
+    _, d, priorities = errors(output, batch.actions, targets)
     d_outputs = np.zeros_like(output.outputs)
-    d_outputs[output.taken(actions)] = ((weights / len(weights)) * d.T).T
+    d_outputs[output.taken(batch.actions)] = (weights / len(weights) * d.T).T
     return q.backward(output, d_outputs), priorities
 
 
@@ -106,8 +104,7 @@ def train(
     tau: float = 1.0,  # τ of (11.5): 1 is a copy
     target_update_interval: int = 250,  # C of (11.5), in steps of φ
     exploration_fraction: float = 0.1,  # the share of total_steps over which ε falls; a noisy network has ε = 0
-    exploration_initial_eps: float = 1.0,  # ε at first
-    exploration_final_eps: float = 0.05,  # ε from then on
+    exploration_final_eps: float = 0.05,  # ε from then on; at first it is 1
     learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
     max_grad_norm: float = 10.0,  # a longer gradient is scaled down to this length
     seed: int | None = None,  # of all randomness: the same seed, the same bits
@@ -121,8 +118,7 @@ def train(
     check.unit(tau=tau)
     check.schedule(learning_rate=learning_rate, beta=beta)
     rng = make_rng(seed, rng)
-    policy = Behaviour(q, exploration_fraction, exploration_initial_eps, exploration_final_eps)
-    target = deepcopy(q)
+    policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, rng)
     sampler = rng.spawn(1)[0]  # apart from rng, so that how many samples are drawn changes no action
     replay = Replay(buffer_size, gamma=gamma, n_steps=n_steps)
@@ -131,7 +127,7 @@ def train(
     optimizer = Adam(q.theta, max_grad_norm=max_grad_norm)
 
     def updates() -> Iterator[Progress]:
-        steps, gradient_norm = 0, np.nan
+        gradient_norm = np.nan
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             optimizer.learning_rate = scheduled(learning_rate, done)
@@ -140,15 +136,14 @@ def train(
                 replay.beta = scheduled(beta, done)
             replay.add(collector.collect(train_freq))
             for _ in range(gradient_steps if collector.steps >= learning_starts else 0):
-                noise, target_noise = q.draw(sampler), target.draw(sampler)  # (11.14), anew for each step
+                noise = q.draw(sampler)  # (11.14), anew for each step, and apart from the target's
                 batch = replay.sample(batch_size, sampler)
-                y = targets(q, target, batch, double, (noise, target_noise))
-                g, priorities = gradient(q, batch.states, batch.actions, y, batch.weights, noise=noise)
+                y = targets(q, target, batch, double, (noise, target.draw(sampler)))
+                g, priorities = gradient(q, batch, y, noise)
                 gradient_norm = optimizer.step(g)
                 if isinstance(replay, PrioritizedReplay):
                     replay.update(batch.places, priorities)
-                steps += 1
-                if steps % target_update_interval == 0:
+                if optimizer.t % target_update_interval == 0:
                     follow(target, q, tau)
             yield collector.progress(epsilon=policy.epsilon, gradient_norm=gradient_norm)
 

@@ -237,7 +237,7 @@ def test_eq_11_10_walks_along_episodes(n, capacity, lengths, seed):
     not, by the script. m ends at n, at a flag of either kind, or at what was collected last."""
     q, gamma = QNetwork((3, 2), rng=0), 0.9
     collector, replay = (
-        Collector(ScriptedVector(SCRIPTS, NEXT_STEP), Behaviour(q), 0),
+        Collector(ScriptedVector(SCRIPTS, NEXT_STEP), Behaviour(q, 1.0, 0.1), 0),
         Replay(capacity, gamma=gamma, n_steps=n),
     )
     collected = []
@@ -292,12 +292,12 @@ def test_eq_11_13_and_11_15_gradient_of_all_combinations(switches, seed):
     net, μ and σ. The loss against its printed sum; the error of a fit is 0, and |y - Q| without atoms."""
     rng = np.random.default_rng(seed)
     q, noise = random_q(rng, **switches)
-    batch, w = random_sample(rng), rng.random(6)
+    w = rng.random(6)
+    batch = random_sample(rng)._replace(weights=w)
     y = rng.dirichlet(np.ones(5), size=6) if q.z is not None else rng.standard_normal(6)
-    rows = batch.states, batch.actions, y, w
-    g, errors = rainbow.gradient(q, *rows, noise=noise)
+    g, errors = rainbow.gradient(q, batch, y, noise)
     assert_complex_step(
-        lambda theta: rainbow.loss(QNetwork(q.sizes, theta=theta, **switches), *rows, noise=noise), g, q.theta
+        lambda theta: rainbow.loss(QNetwork(q.sizes, theta=theta, **switches), batch, y, noise), g, q.theta
     )
     outputs = q(batch.states, noise).outputs[np.arange(6), batch.actions]
     if q.z is None:
@@ -307,8 +307,8 @@ def test_eq_11_13_and_11_15_gradient_of_all_combinations(switches, seed):
         p = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
         literal = -(y * np.log(p)).sum(axis=1)
         agree(errors, (y * np.log(y / p)).sum(axis=1))
-        agree(rainbow.gradient(q, batch.states, batch.actions, p, w, noise=noise)[1], np.zeros(6))
-    agree(rainbow.loss(q, *rows, noise=noise), np.mean(w * literal))
+        agree(rainbow.gradient(q, batch, p, noise)[1], np.zeros(6))
+    agree(rainbow.loss(q, batch, y, noise), np.mean(w * literal))
 
 
 def test_eq_11_14_noise():
