@@ -25,24 +25,24 @@ class Sample(NamedTuple):
 
 
 class Replay:
-    """The last `capacity` transitions of N environments, drawn uniformly. A sample looks n_steps ahead, by γ gamma."""
+    """The last `buffer_size` transitions of N environments, drawn uniformly. A sample looks n_steps ahead, by γ gamma."""
 
-    def __init__(self, capacity: int, *, gamma: float = 0.99, n_steps: int = 1) -> None:
-        check.count(capacity=capacity, n_steps=n_steps)
+    def __init__(self, buffer_size: int, *, gamma: float = 0.99, n_steps: int = 1) -> None:
+        check.count(buffer_size=buffer_size, n_steps=n_steps)
         check.unit(gamma=gamma)
-        self.capacity, self.gamma, self.n_steps, self.added = capacity, gamma, n_steps, 0
+        self.buffer_size, self.gamma, self.n_steps, self.added = buffer_size, gamma, n_steps, 0
 
     def __len__(self) -> int:
-        return min(self.added, self.capacity)
+        return min(self.added, self.buffer_size)
 
     def add(self, batch: Batch) -> Array:
         """Store the valid rows of a batch; returns their places. Batches must be all of those of one Collector."""
         rows = batch.states[:-1], batch.actions, batch.rewards, batch.states[1:], batch.terminated
         if not self.added:
-            self.columns = [np.empty((self.capacity, *x.shape[2:]), x.dtype) for x in rows]
-            self.following = np.empty(self.capacity, int)  # where the next step of the episode is; -1: not known
+            self.columns = [np.empty((self.buffer_size, *x.shape[2:]), x.dtype) for x in rows]
+            self.following = np.empty(self.buffer_size, int)  # where the next step of the episode is; -1: not known
             self.last = np.full(batch.valid.shape[1], -1)  # where the last row of each environment is, if it goes on
-        new = np.arange(self.added, self.added + np.count_nonzero(batch.valid)) % self.capacity
+        new = np.arange(self.added, self.added + np.count_nonzero(batch.valid)) % self.buffer_size
         place = np.full(batch.valid.shape, -1)  # of each row in the ring
         place[batch.valid] = new
         following = np.full(place.shape, -1)
@@ -77,16 +77,16 @@ class Replay:
 class PrioritizedReplay(Replay):
     """(11.8)  P(i) = p_i^ω / Σ_j p_j^ω,   p_i = |last error of i| + small;   of a new one the largest there ever was.
 
-    exponent: ω; beta: β of (11.9). `levels` is a sum tree: the p_i^ω in groups of 64, then the sums of the groups in
+    priority_exponent: ω; beta: β of (11.9). `levels` is a sum tree: the p_i^ω in groups of 64, then the sums of the groups in
     groups of 64, up to one group: three levels hold 262,144.
     """
 
-    def __init__(self, capacity: int, *, exponent: float = 0.5, beta: float = 1.0, **settings: Any) -> None:
-        super().__init__(capacity, **settings)
-        check.unit(exponent=exponent, beta=beta)
-        self.exponent, self.beta, self.largest = exponent, beta, 1.0  # the largest error
+    def __init__(self, buffer_size: int, *, priority_exponent: float = 0.5, beta: float = 1.0, **settings: Any) -> None:
+        super().__init__(buffer_size, **settings)
+        check.unit(priority_exponent=priority_exponent, beta=beta)
+        self.priority_exponent, self.beta, self.largest = priority_exponent, beta, 1.0  # the largest error
         self.levels: list[Array] = []
-        nodes = capacity
+        nodes = buffer_size
         while nodes > 1 or not self.levels:
             nodes = -(-nodes // 64)  # the number of groups, rounded up
             self.levels.append(np.zeros((nodes, 64)))
@@ -117,7 +117,7 @@ class PrioritizedReplay(Replay):
     def update(self, i: Array, errors: Array) -> None:
         """New priorities of the transitions at the places i (B,), by their errors (B,); and all sums above them."""
         self.largest = max(self.largest, abs(errors).max())
-        p = (abs(errors) + 1e-6) ** self.exponent
+        p = (abs(errors) + 1e-6) ** self.priority_exponent
         for level in self.levels:
             level.reshape(-1)[i] = p
             i = i // 64

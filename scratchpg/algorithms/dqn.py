@@ -5,7 +5,7 @@
     (11.3)  L(φ) = mean_t ( y_t - Q_φ(s_t,a_t) )²                   ∇L = -2 mean_t (y_t - Q_φ) ∇Q_φ, y a constant (3.7)
 
 As (11.1) does not ask who acted, a replay keeps all experience: use it where the environment is slow. It is less stable
-than the chapters before: no gradient, bootstrapped off-policy (3.12). Source: Mnih et al. 2015, there with Huber's loss.
+than the chapters before: no gradient, bootstrapped off-policy (3.12). Source: Mnih et al. 2015, with Huber's loss.
 """
 
 from collections.abc import Iterator

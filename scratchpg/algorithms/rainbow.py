@@ -123,7 +123,7 @@ def train(
     sampler = rng.spawn(1)[0]  # apart from rng, so that how many samples are drawn changes no action
     replay = Replay(buffer_size, gamma=gamma, n_steps=n_steps)
     if prioritized:
-        replay = PrioritizedReplay(buffer_size, gamma=gamma, n_steps=n_steps, exponent=priority_exponent)
+        replay = PrioritizedReplay(buffer_size, gamma=gamma, n_steps=n_steps, priority_exponent=priority_exponent)
     optimizer = Adam(q.theta, max_grad_norm=max_grad_norm)
 
     def updates() -> Iterator[Progress]:

@@ -174,7 +174,7 @@ def test_eq_11_7_dueling(seed):
 def test_eq_11_8_sum_tree_against_a_linear_scan(seed, N):
     """The place of every mass is that of cumsum and searchsorted; no p_i = 0 is drawn, at whatever mass."""
     rng = np.random.default_rng(seed)
-    replay = PrioritizedReplay(N, exponent=1.0)
+    replay = PrioritizedReplay(N, priority_exponent=1.0)
     stored = np.unique(rng.integers(N, size=max(1, N // 2)))  # the others have p_i = 0
     p = np.zeros(N)
     for _ in range(3):  # errors change, in any order and company
@@ -194,7 +194,7 @@ def test_eq_11_8_sum_tree_against_a_linear_scan(seed, N):
 def test_eq_11_8_stratified_draws_keep_the_expected_counts():
     """E[count_i] = B P(i), one draw from each of B equal parts: the mean over a grid of the random number."""
     p, B = np.array([1.0, 5, 0, 2, 4]), 3  # Σ p = 12: a grid of 16 cuts each part of 4 at all ends
-    replay = PrioritizedReplay(5, exponent=1.0)
+    replay = PrioritizedReplay(5, priority_exponent=1.0)
     replay.add(batch_of(range(5)))
     replay.levels[0][0, :5] = p
     grid = [Scripted(np.full(B, u)) for u in (np.arange(16) + 0.5) / 16]
@@ -204,7 +204,7 @@ def test_eq_11_8_stratified_draws_keep_the_expected_counts():
 
 def test_eq_11_8_priorities():
     """p_i = |error| + small to the power ω; a new transition has the largest error so far."""
-    replay = PrioritizedReplay(8, exponent=0.5)
+    replay = PrioritizedReplay(8, priority_exponent=0.5)
     replay.add(batch_of([1.0] * 3))
     replay.update(np.array([0, 1]), np.array([-4.0, 0.25]))
     replay.update(np.array([0]), np.array([0.0]))
@@ -215,7 +215,7 @@ def test_eq_11_8_priorities():
 @pytest.mark.parametrize("beta", [0.0, 0.4, 1.0])
 def test_eq_11_9_importance_weights(beta):
     """w_i = (N P(i))^{-β} / max_j (…) of the batch; for β = 1, Σ_i P(i) w_i f_i is the mean of f but for the max."""
-    replay, p = PrioritizedReplay(9, exponent=0.7, beta=beta), np.array([0.5, 2.0, 1.0, 4.0])
+    replay, p = PrioritizedReplay(9, priority_exponent=0.7, beta=beta), np.array([0.5, 2.0, 1.0, 4.0])
     replay.add(batch_of(range(4)))
     replay.update(np.arange(4), p - 1e-6)
     P = p**0.7 / (p**0.7).sum()
