@@ -25,7 +25,7 @@ class Sample(NamedTuple):
 
 
 class Replay:
-    """The last `buffer_size` transitions of N environments, drawn uniformly. A sample looks n_steps ahead, by γ gamma."""
+    """The last `buffer_size` transitions of N environments, drawn uniformly. A sample looks n_steps ahead."""
 
     def __init__(self, buffer_size: int, *, gamma: float = 0.99, n_steps: int = 1) -> None:
         check.count(buffer_size=buffer_size, n_steps=n_steps)
@@ -38,21 +38,21 @@ class Replay:
     def add(self, batch: Batch) -> Array:
         """Store the valid rows of a batch; returns their places. Batches must be all of those of one Collector."""
         rows = batch.states[:-1], batch.actions, batch.rewards, batch.states[1:], batch.terminated
+        if self.buffer_size < len(rows[0][0]):
+            raise ValueError(f"buffer_size must be at least the number of environments, {len(rows[0][0])}")
         if not self.added:
             self.columns = [np.empty((self.buffer_size, *x.shape[2:]), x.dtype) for x in rows]
             self.following = np.empty(self.buffer_size, int)  # where the next step of the episode is; -1: not known
             self.last = np.full(batch.valid.shape[1], -1)  # where the last row of each environment is, if it goes on
         new = np.arange(self.added, self.added + np.count_nonzero(batch.valid)) % self.buffer_size
-        place = np.full(batch.valid.shape, -1)  # of each row in the ring
-        place[batch.valid] = new
-        following = np.full(place.shape, -1)
-        following[:-1] = place[1:]
-        following[batch.ended] = -1
+        place = np.full(batch.states.shape[:2], -1)  # of each row in the ring; the row after the last is not known
+        place[:-1][batch.valid] = new
+        following = np.where(batch.ended, -1, place[1:])
         same = (batch.first_t > 0) & (self.last >= 0)  # row 0 goes on with the episode of the last batch
         self.following[self.last[same]] = place[0, same]
         for column, x in zip((*self.columns, self.following), (*rows, following), strict=True):
             column[new] = x[batch.valid]  # over the oldest, which no `following` of a newer one points to
-        self.last = np.where(batch.ended[-1], -1, place[-1])
+        self.last = np.where(batch.ended[-1], -1, place[-2])
         self.added += len(new)
         return new
 
@@ -77,19 +77,17 @@ class Replay:
 class PrioritizedReplay(Replay):
     """(11.8)  P(i) = p_i^ω / Σ_j p_j^ω,   p_i = |last error of i| + small;   of a new one the largest there ever was.
 
-    priority_exponent: ω; beta: β of (11.9). `levels` is a sum tree: the p_i^ω in groups of 64, then the sums of the groups in
-    groups of 64, up to one group: three levels hold 262,144.
+    priority_exponent: ω; beta: β of (11.9). `levels` is a sum tree: the p_i^ω in groups of 64, then the sums of the
+    groups in groups of 64, up to one group: three levels hold 262,144.
     """
 
     def __init__(self, buffer_size: int, *, priority_exponent: float = 0.5, beta: float = 1.0, **settings: Any) -> None:
         super().__init__(buffer_size, **settings)
         check.unit(priority_exponent=priority_exponent, beta=beta)
         self.priority_exponent, self.beta, self.largest = priority_exponent, beta, 1.0  # the largest error
-        self.levels: list[Array] = []
-        nodes = buffer_size
-        while nodes > 1 or not self.levels:
-            nodes = -(-nodes // 64)  # the number of groups, rounded up
-            self.levels.append(np.zeros((nodes, 64)))
+        self.levels = [np.zeros((-(-buffer_size // 64), 64))]  # rounded up
+        while len(self.levels[-1]) > 1:
+            self.levels.append(np.zeros((-(-len(self.levels[-1]) // 64), 64)))
 
     def add(self, batch: Batch) -> Array:
         new = super().add(batch)

@@ -140,24 +140,11 @@ def test_before_learning_starts_nothing_moves_and_epsilon_falls():
     assert np.isclose(epsilons[10], 1 - 0.95 * 30 / 120 / 0.5, atol=0.05)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "total_steps",
-        "train_freq",
-        "gradient_steps",
-        "batch_size",
-        "buffer_size",
-        "learning_starts",
-        "gamma",
-        "tau",
-        "target_update_interval",
-        "exploration_fraction",
-        "exploration_final_eps",
-        "learning_rate",
-        "max_grad_norm",
-    ],
-)
+SETTINGS = """total_steps train_freq gradient_steps batch_size buffer_size learning_starts gamma tau
+target_update_interval exploration_fraction exploration_final_eps learning_rate max_grad_norm"""
+
+
+@pytest.mark.parametrize("wrong", SETTINGS.split())
 def test_every_setting_is_checked_at_the_call(wrong):
     with pytest.raises(ValueError, match=wrong):
         dqn.train(gym.make("CartPole-v1"), QNetwork((4, 2), rng=0), **{wrong: -1})

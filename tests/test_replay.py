@@ -99,6 +99,11 @@ def test_a_uniform_draw_reaches_all_places_and_no_other():
     assert len(counts) == 7 and (abs(counts - 1000) < 150).all()  # five deviations
 
 
+def test_a_ring_that_cannot_hold_one_row_of_each_environment_is_refused():
+    with pytest.raises(ValueError, match="buffer_size must be at least the number of environments, 3"):
+        Replay(2).add(random_batch(1, 3, np.random.default_rng(9)))
+
+
 @KINDS
 @pytest.mark.parametrize(
     "wrong", [{"buffer_size": 0}, {"buffer_size": 1.5}, {"gamma": 1.1}, {"n_steps": 0}], ids=lambda x: next(iter(x))
