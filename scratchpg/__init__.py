@@ -1,18 +1,19 @@
 """scratchpg: policy-gradient learning from scratch, in NumPy, with every equation executed by a test."""
 
 from . import gradcheck, returns
-from .algorithms import a2c, a3c, actor_critic, baseline, ppo, reinforce
+from .algorithms import a2c, a3c, actor_critic, baseline, dqn, ppo, rainbow, reinforce
 from .evaluate import evaluate
 from .mdp import FiniteMDP
 from .mlp import MLP
 from .plumbing import Progress
 from .plumbing.checkpoint import load, save
 from .policy import SoftmaxPolicy
+from .q import QNetwork
 from .softmax import Softmax
 from .value import Value
 
 __all__ = [
-    "MLP", "FiniteMDP", "Progress", "Softmax", "SoftmaxPolicy", "Value", "a2c", "a3c", "actor_critic", "baseline",
-    "evaluate", "gradcheck", "load", "ppo", "reinforce", "returns", "save",
+    "MLP", "FiniteMDP", "Progress", "QNetwork", "Softmax", "SoftmaxPolicy", "Value", "a2c", "a3c", "actor_critic",
+    "baseline", "dqn", "evaluate", "gradcheck", "load", "ppo", "rainbow", "reinforce", "returns", "save",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import same_bits
 
+from scratchpg import load, save
 from scratchpg.epsilon_greedy import EpsilonGreedy
 from scratchpg.evaluate import evaluate
 from scratchpg.q import Behaviour, QNetwork
@@ -116,3 +117,11 @@ def test_a_network_is_its_own_greedy_policy():
     assert same_bits(sampled, greedy)
     with pytest.raises(ValueError, match="Discrete"):
         QNetwork.for_env(gym.make("Pendulum-v1"))
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_a_checkpoint_brings_the_switches_back(switches, tmp_path):
+    q = QNetwork((4, 6, 2), rng=0, **switches)
+    save(tmp_path / "q.npz", q, env="CartPole-v1")
+    again = load(tmp_path / "q.npz").policy
+    assert again.options.keys() == q.options.keys() and same_bits(again(STATES).values, q(STATES).values)
