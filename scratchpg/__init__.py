@@ -1,7 +1,7 @@
 """scratchpg: policy-gradient learning from scratch, in NumPy, with every equation executed by a test."""
 
 from . import gradcheck, returns
-from .algorithms import a2c, a3c, actor_critic, baseline, grpo, imitation, ppo, reinforce, rlfd, trpo
+from .algorithms import a2c, a3c, actor_critic, baseline, dqn, grpo, imitation, ppo, rainbow, reinforce, rlfd, trpo
 from .demonstrations import Demonstrations
 from .evaluate import evaluate
 from .gaussian import Gaussian
@@ -10,6 +10,7 @@ from .mlp import MLP
 from .plumbing import Progress
 from .plumbing.checkpoint import load, save
 from .policy import GaussianPolicy, Policy, SoftmaxPolicy
+from .q import QNetwork
 from .softmax import Softmax
 from .value import Value
 
@@ -21,6 +22,7 @@ __all__ = [
     "MLP",
     "Policy",
     "Progress",
+    "QNetwork",
     "Softmax",
     "SoftmaxPolicy",
     "Value",
@@ -28,12 +30,14 @@ __all__ = [
     "a3c",
     "actor_critic",
     "baseline",
+    "dqn",
     "evaluate",
     "gradcheck",
     "grpo",
     "imitation",
     "load",
     "ppo",
+    "rainbow",
     "reinforce",
     "returns",
     "rlfd",

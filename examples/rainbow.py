@@ -1,0 +1,46 @@
+"""Rainbow (derivation §11) in an environment of your choice; its six switches can be turned off one by one.
+
+    python examples/rainbow.py
+    python examples/rainbow.py dueling=False noisy=False atoms=None double=False prioritized=False n_steps=1
+    python examples/rainbow.py --env LunarLander-v3 --plot lander.png
+
+CartPole-v1 takes half a minute, LunarLander-v3 some minutes; it needs gymnasium[box2d]. The evaluation takes the best
+action, without ε and noise. v_range must span the discounted returns, whatever atoms is.
+"""
+
+import cli
+
+from scratchpg import QNetwork, rainbow
+
+
+def learn(run, n_envs, hidden, dueling, atoms, v_range, noisy, **settings):
+    """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
+    env = run.make_env(n_envs)  # gymnasium.make(id), or make_vec(id, n_envs)
+    switches = {"dueling": dueling, "atoms": atoms, "v_range": v_range if atoms else None, "noisy": noisy}
+    q = run.loaded.policy or QNetwork.for_env(env, hidden, run.rng, **switches)
+    for progress in run.updates(rainbow.train(env, q, rng=run.rng, **settings), q):
+        run.show(progress)
+
+
+SETTINGS = {
+    "default": {
+        "n_envs": None,
+        "hidden": (64, 64),
+        "dueling": True,
+        "atoms": 51,
+        "v_range": (-100.0, 100.0),
+        "noisy": True,
+        "learning_rate": (1e-3, 0.0),
+    },
+    "CartPole-v1": {"total_steps": 40_000, "v_range": (0.0, 100.0), "n_steps": 5},
+}
+
+cli.OF_LEARN |= {
+    "dueling": "(11.7), of the network",
+    "atoms": "N of (11.11), of the network; None is Q itself",
+    "v_range": "of the atoms: from the least return to the greatest",
+    "noisy": "(11.14), of the network",
+}
+
+if __name__ == "__main__":
+    cli.main(learn, rainbow.train, SETTINGS, __doc__)

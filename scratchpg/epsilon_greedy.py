@@ -1,0 +1,48 @@
+"""ε-greedy: the policy that values of actions imply. It has no parameters of its own, and no gradient."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .plumbing import check
+from .plumbing.check import Array
+from .softmax import Softmax
+
+
+class EpsilonGreedy:
+    """(11.4)  argmax_a Q(s,a), with probability ε any of all A actions: P(greedy) = 1 - ε + ε/A.
+
+    outputs: Q (B, A) as a network says it; or for each action the logits of N atoms z (N,), (B, A, N).
+
+    >>> EpsilonGreedy(np.array([[1.0, 3.0, 2.0]])).mode()
+    array([1])
+    """
+
+    def __init__(self, outputs: Array, epsilon: float = 0.0, *, z: Array | None = None, cache: Any = None) -> None:
+        self.outputs, self.epsilon, self.z, self.cache = outputs, epsilon, z, cache
+
+    @cached_property
+    def values(self) -> Array:
+        """Q(s,a), (B, A); with atoms (11.11)  Q(s,a) = Σ_i z_i p_i(s,a), p the softmax of the N logits."""
+        if self.z is None:
+            return self.outputs
+        B, A, N = self.outputs.shape
+        return (Softmax(self.outputs.reshape(-1, N)).probabilities @ self.z).reshape(B, A)  # (11.11)
+
+    def mode(self) -> Array:
+        """The action that looks best, (B,)."""
+        return self.values.argmax(axis=1)
+
+    def sample(self, rng: np.random.Generator) -> Array:
+        """An action per row, (B,)."""
+        B, A = self.values.shape
+        return np.where(rng.random(B) < self.epsilon, rng.integers(A, size=B), self.mode())  # (11.4)
+
+    def taken(self, actions: Array) -> tuple[Array, Array]:
+        """Where `outputs` and `values` are of these actions (B,); ValueError for others than 0 … A-1."""
+        actions = np.asarray(actions)
+        B, A = self.outputs.shape[:2]
+        if actions.shape != (B,) or actions.dtype.kind not in "iu" or not 0 <= actions.min() <= actions.max() < A:
+            raise ValueError(f"actions must be {B} integers in 0 … {A - 1}, not {check.describe(actions)}")
+        return np.arange(B), actions

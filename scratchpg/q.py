@@ -1,0 +1,142 @@
+"""Q_φ(s,a), the value of each action, as one network, with the gradients of its switches; and what acts by it."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+
+from .epsilon_greedy import EpsilonGreedy
+from .mlp import MLP, Network
+from .plumbing import check
+from .plumbing.check import AnyEnv, Array, Rng
+
+
+class QNetwork(Network):
+    """Q_φ(s,·). sizes: (observation, *hidden, actions), all of them. The switches:
+
+    dueling          (11.7)   Q_a = V + A_a - mean_b A_b; V and A are outputs of one net
+    atoms, v_range   (11.11)  for each action N logits, of atoms evenly from v_min to v_max; with dueling as (11.7)
+    noisy            (11.14)  w = μ + σ ⊙ ε for every weight; φ is (μ, σ), ε a noise by `draw`, 0 where none is given
+
+    >>> q = QNetwork((4, 16, 2), rng=0, dueling=True)
+    >>> q(np.zeros((1, 4))).values, q
+    (array([[0., 0.]], dtype=float32), QNetwork((4, 16, 2), dueling=True))
+    """
+
+    actions = "Discrete"
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        rng: Rng = None,
+        *,
+        theta: Array | None = None,
+        dtype: Any = np.float32,
+        dueling: bool = False,
+        atoms: int | None = None,
+        v_range: Sequence[float] | None = None,
+        noisy: bool = False,
+    ) -> None:
+        self.sizes = check.widths(2, sizes=sizes)
+        check.flag(dueling=dueling, noisy=noisy)
+        check.optional(check.count, atoms=atoms)
+        if (atoms is None) != (v_range is None) or (v_range and not (atoms != 1 and v_range[0] < v_range[1])):
+            raise ValueError(f"atoms ≥ 2 and v_range = (v_min, v_max) go together, not {atoms!r} and {v_range!r}")
+        switches = {"dueling": dueling, "atoms": atoms, "v_range": v_range, "noisy": noisy}
+        self.options = {name: x for name, x in switches.items() if x}
+        self.dueling, self.noisy = dueling, noisy
+        self.z = np.linspace(v_range[0], v_range[1], atoms or 0) if v_range else None
+        self.net = MLP((*self.sizes[:-1], (self.sizes[-1] + dueling) * (atoms or 1)), rng, dtype=dtype)
+        if theta is None and noisy:
+            sigma = [np.full((n + 1) * m, 0.5 / np.sqrt(n), dtype) for n, m in pairwise(self.net.sizes)]
+            theta = np.concatenate([self.net.theta, *sigma])
+        self.theta = self.net.theta if theta is None else theta
+
+    @classmethod
+    def for_env(cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, **options: Any) -> Self:
+        """A network that fits the environment's (flattened) observations and its actions, else ValueError."""
+        sizes = check.observation_size(env), *check.widths(0, hidden=hidden), check.action_size(env, cls.actions)
+        return cls(sizes, rng, **options)
+
+    @property
+    def theta(self) -> Array:
+        """φ (P,), to be changed in place or replaced; of a noisy network (μ, σ)."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, theta: Array) -> None:
+        P = len(self.net.theta)
+        if np.shape(theta) != (P * (1 + self.noisy),):
+            raise ValueError(f"theta must have shape {(P * (1 + self.noisy),)}, not {check.describe(theta)}")
+        self._theta, self.net.theta = theta, theta[:P]
+
+    @property
+    def outputs(self) -> int:
+        """The number of actions."""
+        return self.sizes[-1]
+
+    def draw(self, rng: np.random.Generator) -> Array | None:
+        """(11.14)  ε: of a layer ε_W = f(e_in) f(e_out)ᵀ, ε_b = f(e'_out), f(x) = sign(x) √|x|; None if not noisy."""
+        noise = []
+        for n, m in pairwise(self.net.sizes if self.noisy else ()):
+            x = rng.standard_normal(n + 2 * m, self.theta.dtype)
+            f = np.copysign(np.sqrt(abs(x)), x)
+            noise += [np.multiply.outer(f[:n], f[n : n + m]).ravel(), f[n + m :]]
+        return np.concatenate(noise) if noise else None
+
+    def __call__(self, states: Array, noise: Array | None = None, epsilon: float = 0.0) -> EpsilonGreedy:
+        """ε-greedy on Q_φ(s,·) of each row of states (B, observation), with this noise in the weights."""
+        net = self.net
+        if noise is not None:
+            mu, sigma = self.theta.reshape(2, -1)
+            net = MLP(net.sizes, theta=mu + sigma * noise)  # (11.14)
+        y, inputs = net.forward(states)
+        outputs = y.reshape(len(y), self.outputs + self.dueling, -1)
+        if self.dueling:
+            V, A = outputs[:, :1], outputs[:, 1:]
+            outputs = V + A - A.mean(axis=1, keepdims=True)  # (11.7)
+        outputs = outputs[:, :, 0] if self.z is None else outputs
+        return EpsilonGreedy(outputs, epsilon, z=self.z, cache=(net, inputs, noise))
+
+    def backward(self, output: EpsilonGreedy, d_outputs: Array) -> Array:
+        """∂L/∂φ (P,), given ∂L/∂outputs of what this network returned.
+
+        (11.7)   ∂L/∂V = Σ_a ∂L/∂Q_a,   ∂L/∂A_a = ∂L/∂Q_a - mean_b ∂L/∂Q_b
+        (11.15)  ∂L/∂μ = g,   ∂L/∂σ = g ⊙ ε,   g = ∂L/∂w
+        """
+        net, inputs, noise = output.cache
+        d = d_outputs.reshape(len(d_outputs), self.outputs, -1)
+        if self.dueling:
+            d = np.concatenate([d.sum(axis=1, keepdims=True), d - d.mean(axis=1, keepdims=True)], axis=1)  # (11.7)
+        g = net.backward(inputs, d.reshape(len(d), -1))
+        return np.concatenate([g, 0 * g if noise is None else g * noise]) if self.noisy else g  # (11.15)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}{''.join(f', {name}={x!r}' for name, x in self.options.items())})"
+
+
+class Behaviour:
+    """What acts while q learns: ε-greedy, where ε falls from 1 to `last` over a fraction of the run; or a noisy q."""
+
+    actions = "Discrete"
+
+    def __init__(self, q: QNetwork, fraction: float, last: float) -> None:
+        check.unit(exploration_final_eps=last)
+        check.positive(exploration_fraction=fraction)
+        self.q, self.net, self.outputs, self.theta = q, q.net, q.outputs, q.theta
+        self.fraction, self.last = fraction, last
+        self.explore(0.0)
+
+    def explore(self, done: float, noise: Array | None = None) -> None:
+        """Act with the ε of the share `done` of the run, or with this noise."""
+        epsilon = 1 + (self.last - 1) * min(1.0, done / self.fraction)
+        self.epsilon, self.noise = 0.0 if self.q.noisy else epsilon, noise
+
+    def __call__(self, states: Array) -> EpsilonGreedy:
+        return self.q(states, self.noise, self.epsilon)
+
+
+def follow(target: Network, network: Network, tau: float) -> None:
+    """(11.5), (12.15)  φ̄ ← φ̄ + τ (φ - φ̄), which is a copy, to the bit, for τ = 1."""
+    target.theta[:] = (1 - tau) * target.theta + tau * network.theta
