@@ -1,6 +1,6 @@
 """The model f_φ: a network that predicts how the state will change, and the gradient of its squared error."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -83,11 +83,31 @@ class Dynamics(Network):
 
     def _forward(self, states: Array, actions: Array) -> tuple[Array, Cache]:
         """f_φ((s - μ_s)/σ_s, a) and its cache."""
-        n, d, B, a = *self.sizes[:2], len(states), np.asarray(actions)
+        mu, sigma = self.scales[:2].astype(self.theta.dtype)
+        return self.net.forward(np.concatenate([(states - mu) / sigma, self._features(actions, len(states))], axis=1))
+
+    def _features(self, actions: Array, B: int) -> Array:
+        """Actions as they enter: rows (B, d), those of integers one-hot."""
+        a, d = np.asarray(actions), self.sizes[1]
         if a.dtype.kind in "iu":
-            a = a[..., None] == np.arange(d)  # one-hot
+            a = a[..., None] == np.arange(d)
         if a.shape != (B, d) or (a.dtype.kind == "b" and np.count_nonzero(a) != B):
             expected = f"{B} integers in 0 … {d - 1}, or rows of {d} numbers, one per state"
             raise ValueError(f"actions must be {expected}, not {check.describe(actions)}")
-        mu, sigma = self.scales[:2].astype(self.theta.dtype)
-        return self.net.forward(np.concatenate([(states - mu) / sigma, a], axis=1))
+        return a
+
+    def folded(self) -> Callable[[Array, Array], Array]:
+        """The same function as it is now, quicker: the scales in W_1, b_1, W_L, b_L, and actions looked up, not checked."""
+        net, n, (mu, sigma, mu_d, sigma_d) = MLP(self.net.sizes, theta=self.theta.copy()), self.sizes[0], self.scales.astype(self.theta.dtype)
+        (W, b), (W_L, b_L), one_hot = net.layers[0], net.layers[-1], np.eye(self.sizes[1], dtype=self.theta.dtype)
+        W[:n] /= sigma[:, None]
+        b -= mu @ W[:n]
+        W_L *= sigma_d
+        b_L *= sigma_d
+        b_L += mu_d
+
+        def predict(states: Array, actions: Array) -> Array:
+            a = one_hot.take(actions, axis=0) if actions.dtype.kind in "iu" else actions
+            return states + net(np.concatenate([states, a], axis=1, dtype=one_hot.dtype))
+
+        return predict
