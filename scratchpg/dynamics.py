@@ -1,6 +1,6 @@
 """The model f_φ: a network that predicts how the state will change, and the gradient of its squared error."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,34 +14,26 @@ from .plumbing.check import AnyEnv, Array, Rng
 class Dynamics(Network):
     """s_{t+1} = s_t + μ_Δ + σ_Δ f_φ((s_t - μ_s)/σ_s, a_t). sizes: (observation, actions, *hidden).
 
-    Actions are integers (B,), which enter one-hot, or rows (B, d) of a Box. scales (4, observation): μ_s, σ_s, μ_Δ, σ_Δ;
-    `normalize` sets them from data. An ensemble is a list of these, each fitted to data of its own.
+    Actions are integers (B,), which enter one-hot, or rows (B, d) of a Box. scales (4, observation) are μ_s, σ_s, μ_Δ,
+    σ_Δ; `normalize` sets them. An ensemble is a list of these, each fitted to data of its own.
 
     >>> Dynamics((4, 2, 16), rng=0)(np.zeros((5, 4)), np.zeros(5, int)).shape
     (5, 4)
     """
 
     def __init__(
-        self,
-        sizes: Sequence[int],
-        rng: Rng = None,
-        *,
-        theta: Array | None = None,
-        scales: Any = None,
-        dtype: Any = np.float32,
+        self, sizes: Sequence[int], rng: Rng = None, *, theta: Any = None, scales: Any = None, dtype: Any = np.float32
     ) -> None:
         self.sizes = n, d, *hidden = check.widths(2, sizes=sizes)
         self.net = MLP((n + d, *hidden, n), rng, theta=theta, dtype=dtype)
         self.scales = np.array([[0.0] * n, [1.0] * n] * 2 if scales is None else scales)
 
     @classmethod
-    def for_env(
-        cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, *, dtype: Any = np.float32
-    ) -> Self:
+    def for_env(cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, **options: Any) -> Self:
         """A model that fits the environment's (flattened) observations and its actions, Discrete or of a Box."""
         kind = "Box" if isinstance(check.spaces_of(env)[1], Box) else "Discrete"
         sizes = check.observation_size(env), check.action_size(env, kind), *check.widths(0, hidden=hidden)
-        return cls(sizes, rng, dtype=dtype)
+        return cls(sizes, rng, **options)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -82,32 +74,12 @@ class Dynamics(Network):
         return (next_states - states - mu) / sigma - f, cache
 
     def _forward(self, states: Array, actions: Array) -> tuple[Array, Cache]:
-        """f_φ((s - μ_s)/σ_s, a) and its cache."""
-        mu, sigma = self.scales[:2].astype(self.theta.dtype)
-        return self.net.forward(np.concatenate([(states - mu) / sigma, self._features(actions, len(states))], axis=1))
-
-    def _features(self, actions: Array, B: int) -> Array:
-        """Actions as they enter: rows (B, d), those of integers one-hot."""
-        a, d = np.asarray(actions), self.sizes[1]
+        """f_φ((s - μ_s)/σ_s, a) and its cache; actions that are integers are taken one-hot."""
+        B, d, a = len(states), self.sizes[1], np.asarray(actions)
         if a.dtype.kind in "iu":
             a = a[..., None] == np.arange(d)
         if a.shape != (B, d) or (a.dtype.kind == "b" and np.count_nonzero(a) != B):
             expected = f"{B} integers in 0 … {d - 1}, or rows of {d} numbers, one per state"
             raise ValueError(f"actions must be {expected}, not {check.describe(actions)}")
-        return a
-
-    def folded(self) -> Callable[[Array, Array], Array]:
-        """The same function as it is now, quicker: the scales in W_1, b_1, W_L, b_L, and actions looked up, not checked."""
-        net, n, (mu, sigma, mu_d, sigma_d) = MLP(self.net.sizes, theta=self.theta.copy()), self.sizes[0], self.scales.astype(self.theta.dtype)
-        (W, b), (W_L, b_L), one_hot = net.layers[0], net.layers[-1], np.eye(self.sizes[1], dtype=self.theta.dtype)
-        W[:n] /= sigma[:, None]
-        b -= mu @ W[:n]
-        W_L *= sigma_d
-        b_L *= sigma_d
-        b_L += mu_d
-
-        def predict(states: Array, actions: Array) -> Array:
-            a = one_hot.take(actions, axis=0) if actions.dtype.kind in "iu" else actions
-            return states + net(np.concatenate([states, a], axis=1, dtype=one_hot.dtype))
-
-        return predict
+        mu, sigma = self.scales[:2].astype(self.theta.dtype)
+        return self.net.forward(np.concatenate([(states - mu) / sigma, a], axis=1))

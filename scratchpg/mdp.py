@@ -177,10 +177,7 @@ class FiniteMDP(gym.Env[Any, Any]):
         return np.array(V[::-1])
 
     def plans(self, steps: int, gamma: float) -> tuple[Array, Array]:
-        """All A^steps plans a_0 … a_{steps-1}, (K, steps), and what each is worth from each state, (K, S): (14.3) exactly.
-
-        The actions of a plan depend on no state that is met on the way.
-        """
+        """(14.3)  All plans a_0 … a_{steps-1}, (K, steps), and E[Σ_k γ^k r_k] of each from each state, (K, S)."""
         R, A = np.zeros((1, len(self.start))), self.transition.shape[1]
         for _ in range(steps):  # an action before each of the plans so far
             R = np.stack([self.bellman_q(V, gamma) for V in R], axis=2).transpose(1, 2, 0).reshape(-1, len(self.start))
@@ -189,7 +186,7 @@ class FiniteMDP(gym.Env[Any, Any]):
     def counted(self, states: Array, actions: Array, rewards: Array, next_states: Array) -> "FiniteMDP":
         """(14.1)  The MDP as these data (B,) show it: P̂(s'|s,a) = n(s,a,s')/n(s,a), r̂ the mean of its rewards.
 
-        Where (s, a) was never tried it stays where it is, for nothing. Start, horizon, terminal states are the true ones.
+        Where (s, a) was never tried it stays in s, for nothing. Start, horizon and terminal states are the true ones.
         """
         n, r = np.zeros((2, *self.transition.shape))
         np.add.at(n, (states, actions, next_states), 1)

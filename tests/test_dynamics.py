@@ -10,6 +10,7 @@ from helpers import same_bits
 
 from scratchpg.dynamics import Dynamics
 from scratchpg.optim import Adam
+from scratchpg.planner import folded
 
 
 def model_for(d, dtype=np.float64, scaled=True):
@@ -40,10 +41,10 @@ def test_folded_is_the_same_function(d):
     model, rng = model_for(d), np.random.default_rng(2)
     states, actions = rng.standard_normal((6, 3)), rng.integers(d, size=6) if d > 1 else rng.standard_normal((6, 1))
     theta, expected = model.theta.copy(), model(states, actions)
-    np.testing.assert_allclose(model.folded()(states, actions), expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(folded(model)(states, actions), expected, rtol=0, atol=1e-13)
     assert same_bits(model.theta, theta)
     linear = Dynamics((3, d), 0, scales=model.scales, dtype=np.float64)
-    np.testing.assert_allclose(linear.folded()(states, actions), linear(states, actions), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(folded(linear)(states, actions), linear(states, actions), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e6])
@@ -58,7 +59,10 @@ def test_constant_columns_survive(constant, dtype):
     model.normalize(states, next_states)
     assert model.scales[1, 1] == model.scales[3, 1] == 1 and model.scales[3].all()
     actions = np.zeros(10, int)
-    assert np.isfinite(model(states, actions)).all() and np.isfinite(model.mse_gradient(states, actions, next_states)).all()
+    assert (
+        np.isfinite(model(states, actions)).all()
+        and np.isfinite(model.mse_gradient(states, actions, next_states)).all()
+    )
 
 
 def test_float32_rows_have_scales_of_float64():
@@ -119,7 +123,14 @@ def test_options_make_one_like_it():
 
 @pytest.mark.parametrize(
     "actions",
-    [np.array([0, 2, 0]), np.array([0, -1, 0]), np.array([0.0, 1.0, 0.0]), np.zeros((3, 1)), np.zeros((1, 2)), np.zeros(2, int)],
+    [
+        np.array([0, 2, 0]),
+        np.array([0, -1, 0]),
+        np.array([0.0, 1.0, 0.0]),
+        np.zeros((3, 1)),
+        np.zeros((1, 2)),
+        np.zeros(2, int),
+    ],
 )
 def test_actions_that_do_not_fit_are_refused(actions):
     with pytest.raises(ValueError, match="actions must be 3 integers in 0 … 1, or rows of 2 numbers"):

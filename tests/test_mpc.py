@@ -1,5 +1,7 @@
 """MPC: the search at its edges, the planner as a policy, `train` step by step. (Its equations: derivation/.)"""
 
+import itertools
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ FAST = {"total_steps": 30, "learning_starts": 10, "n_steps": 10, "n_epochs": 2, 
 
 
 class Line(gym.Env):
-    """s' = s + a, from s = 0, for 10 steps; the reward is -(s' - 5)². a is in a Box that does not hold 0, or 0, 1, 2."""
+    """s' = s + a, from s = 0, for 10 steps; the reward is -(s' - 5)². a is 0, 1 or 2, or in a Box from 1 to 3."""
 
     def __init__(self, box=False):
         self.observation_space = Box(-100, 100, (1,), np.float64)
@@ -165,7 +167,9 @@ class Spy(Dynamics):
 
 def rows_of(seen):
     """The rows of one pass over the data, sorted, as (s, a, s') tuples."""
-    return sorted(tuple(float(x) for part in row for x in np.ravel(part)) for batch in seen for row in zip(*batch, strict=True))
+    return sorted(
+        tuple(float(x) for part in row for x in np.ravel(part)) for batch in seen for row in zip(*batch, strict=True)
+    )
 
 
 def test_eq_14_8_each_member_has_one_bootstrap_and_keeps_it():
@@ -178,7 +182,7 @@ def test_eq_14_8_each_member_has_one_bootstrap_and_keeps_it():
     for of_one in passes:
         sizes = [len(rows) for rows in of_one]
         assert sizes == sorted(sizes) and len(set(sizes)) >= 2  # the data grow
-        for before, after in zip(of_one, of_one[1:], strict=False):  # what was drawn stays
+        for before, after in itertools.pairwise(of_one):  # what was drawn stays
             assert before == after if len(before) == len(after) else not set(before) - set(after)
             assert all(after.count(row) >= before.count(row) for row in set(before))
         first = of_one[0]
@@ -236,7 +240,8 @@ def test_an_evaluation_between_two_updates_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"n_epochs": 0}, {"learning_starts": 0}, {"n_steps": 1.5}, {"learning_rate": -1.0}, {"total_steps": -1}]
+    "settings",
+    [{"n_epochs": 0}, {"learning_starts": 0}, {"n_steps": 1.5}, {"learning_rate": -1.0}, {"total_steps": -1}],
 )
 def test_train_refuses_at_the_call(settings):
     with pytest.raises((ValueError, TypeError), match=next(iter(settings))):
@@ -246,6 +251,8 @@ def test_train_refuses_at_the_call(settings):
 def test_it_learns_the_line():
     """20 random steps are enough to know that s' = s + a: then the planner does as one that knows."""
     policy = learner(horizon=3, n_plans=200, n_elites=20, n_rounds=2)
-    for _ in mpc.train(Line(), policy, total_steps=60, learning_starts=40, n_steps=20, n_epochs=400, learning_rate=1e-2, seed=0):
+    for _ in mpc.train(
+        Line(), policy, total_steps=60, learning_starts=40, n_steps=20, n_epochs=400, learning_rate=1e-2, seed=0
+    ):
         pass
     assert evaluate(policy, Line(), episodes=1, seed=0)[0] >= -12

@@ -139,7 +139,7 @@ def imagined_by_hand(planner, state, plan):
     total = 0.0
     for model in planner.models:
         s = [np.asarray(state)]
-        for k, a in enumerate(plan):
+        for k in range(len(plan)):
             s.append(model(s[k][None], plan[k : k + 1])[0])
             alive = not any(planner.terminal(x[None])[0] for x in s[: k + 1])
             total += planner.gamma**k * planner.reward(s[k][None], plan[k : k + 1], s[k + 1][None])[0] * alive
@@ -242,7 +242,7 @@ def test_eq_14_5_between_the_best_plan_and_the_best_policy(seed, certain):
 
 
 def test_eq_14_5_a_short_horizon_cannot_tell_plans_apart():
-    """Reward 1 per step, a road of 4 states that ends in a pit: nothing falls within 2 steps, and all plans are equal."""
+    """Reward 1 per step, a road of 4 states that ends in a pit: nothing falls within 2 steps, all plans are equal."""
     P = np.zeros((5, 2, 5))
     P[0, 0, 0] = P[4, :, 4] = 1  # action 0 stays at the start, but only there
     P[range(1, 4), 0, range(2, 5)] = P[range(4), 1, range(1, 5)] = 1
