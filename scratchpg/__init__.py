@@ -1,8 +1,9 @@
 """scratchpg: policy-gradient learning from scratch, in NumPy, with every equation executed by a test."""
 
 from . import gradcheck, returns
-from .algorithms import a2c, a3c, actor_critic, baseline, dqn, grpo, imitation, ppo, rainbow, reinforce, rlfd, trpo
+from .algorithms import a2c, a3c, actor_critic, baseline, dqn, grpo, imitation, mpc, ppo, rainbow, reinforce, rlfd, trpo
 from .demonstrations import Demonstrations
+from .dynamics import Dynamics
 from .evaluate import evaluate
 from .gaussian import Gaussian
 from .mdp import FiniteMDP
@@ -15,11 +16,12 @@ from .softmax import Softmax
 from .value import Value
 
 __all__ = [
+    "MLP",
     "Demonstrations",
+    "Dynamics",
     "FiniteMDP",
     "Gaussian",
     "GaussianPolicy",
-    "MLP",
     "Policy",
     "Progress",
     "QNetwork",
@@ -36,6 +38,7 @@ __all__ = [
     "grpo",
     "imitation",
     "load",
+    "mpc",
     "ppo",
     "rainbow",
     "reinforce",

@@ -167,6 +167,40 @@ class FiniteMDP(gym.Env[Any, Any]):
         """(3.8)  (B V)(s) = E_π[r + γ V(s')], (S,): a contraction, ‖B V - B W‖_∞ ≤ γ ‖V - W‖_∞."""
         return (self._pi(policy).probabilities * self.bellman_q(values, gamma)).sum(axis=1)
 
+    def optimal(self, gamma: float) -> tuple[Array, Array]:
+        """(14.2)  V*_t(s) = max_a Q*_t(s,a), (H+1, S), and Q*_t(s,a) = E[r_t + γ V*_{t+1}(s_{t+1})], (H, S, A)."""
+        V, Q = [np.zeros(len(self.start))], []
+        for _ in range(self.horizon):
+            Q.append(self.bellman_q(V[-1], gamma))
+            V.append(Q[-1].max(axis=1))
+        return np.array(V[::-1]), np.array(Q[::-1])
+
+    def followed(self, actions: Array, gamma: float) -> Array:
+        """V_t(s), (H+1, S), of the policy a_t(s) = actions[t, s], (H, S)."""
+        V = [np.zeros(len(self.start))]
+        for a in actions[::-1]:
+            V.append(self.bellman_q(V[-1], gamma)[np.arange(len(a)), a])
+        return np.array(V[::-1])
+
+    def plans(self, steps: int, gamma: float) -> tuple[Array, Array]:
+        """(14.3)  All plans a_0 … a_{steps-1}, (K, steps), and E[Σ_k γ^k r_k] of each from each state, (K, S)."""
+        R, A = np.zeros((1, len(self.start))), self.transition.shape[1]
+        for _ in range(steps):  # an action before each of the plans so far
+            R = np.stack([self.bellman_q(V, gamma) for V in R], axis=2).transpose(1, 2, 0).reshape(-1, len(self.start))
+        return np.indices([A] * steps).reshape(steps, -1).T, R
+
+    def counted(self, states: Array, actions: Array, rewards: Array, next_states: Array) -> "FiniteMDP":
+        """(14.1)  The MDP as these data (B,) show it: P̂(s'|s,a) = n(s,a,s')/n(s,a), r̂ the mean of its rewards.
+
+        Where (s, a) was never tried it stays in s, for nothing. Start, horizon and terminal states are the true ones.
+        """
+        n, r = np.zeros((2, *self.transition.shape))
+        np.add.at(n, (states, actions, next_states), 1)
+        np.add.at(r, (states, actions, next_states), rewards)
+        tried = n.sum(axis=2, keepdims=True)
+        P = np.where(tried > 0, n / np.maximum(tried, 1), np.eye(len(self.start))[:, None])
+        return FiniteMDP(self.start, P, r / np.maximum(n, 1), horizon=self.horizon, terminal=self.terminal)
+
     def trajectories(self, policy: SoftmaxPolicy, *, limit: int = 100_000) -> Trajectories:
         """(1.3)  Every τ, with p(τ|θ) = p(s_0) Π_t π_θ(a_t|s_t) p(s_{t+1}|s_t,a_t); ValueError for more than limit."""
         possible = self.transition > 0

@@ -1,0 +1,53 @@
+"""MPC, model-predictive control with a learned model (derivation §14), on CartPole-v1 and Pendulum-v1.
+
+    python examples/mpc.py
+    python examples/mpc.py --env Pendulum-v1 --plot pendulum.png
+
+The reward must be known. For Pendulum-v1 it is the environment's own. CartPole-v1 pays 1 per step, which is of no use
+to plans of 15 steps (14.5): there the planner wants an upright pole on a cart that stands still in the middle. Training
+takes seconds. After it every action is a search: the evaluation of 100 episodes takes many minutes.
+"""
+
+import cli
+import numpy as np
+
+from scratchpg import Dynamics, Planner, mpc
+
+
+def upright(states, actions, next_states):
+    """What the planner wants on CartPole-v1: pole angle, cart position and velocity near 0."""
+    x, velocity, angle, _ = next_states.T
+    return -((angle / 0.2) ** 2) - 0.1 * x**2 - 0.1 * velocity**2
+
+
+def swing_up(states, actions, next_states):
+    """The reward of Pendulum-v1."""
+    cos, sin, velocity = states.T
+    return -(np.arctan2(sin, cos) ** 2) - 0.1 * velocity**2 - 0.001 * actions[:, 0] ** 2
+
+
+REWARDS = {"CartPole-v1": upright, "Pendulum-v1": swing_up}
+PLANS = {"CartPole-v1": {"n_plans": 200, "n_elites": 20, "n_rounds": 2}}
+
+
+def learn(run, hidden, **settings):
+    """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
+    env = run.make_env()  # gymnasium.make(id)
+    if run.env_id not in REWARDS:
+        raise ValueError(f"the reward must be known: {run.env_id} is none of {', '.join(REWARDS)}")
+    if run.args.save or run.args.load:
+        raise ValueError("--save and --load are for networks: what this chapter learns is several, and a search")
+    models = [Dynamics.for_env(env, hidden, run.rng) for _ in range(3)]
+    policy = Planner(env=env, models=models, reward=REWARDS[run.env_id], **PLANS.get(run.env_id, {}))
+    for progress in run.updates(mpc.train(env, policy, rng=run.rng, **settings), policy):
+        run.show(progress)
+
+
+SETTINGS = {
+    "default": {"total_steps": 1_000, "hidden": (64, 64)},
+    "CartPole-v1": {"hidden": (32, 32), "total_steps": 150, "learning_starts": 60, "n_steps": 30, "n_epochs": 100},
+    "Pendulum-v1": {"total_steps": 1_000, "learning_starts": 600, "n_steps": 200},
+}
+
+if __name__ == "__main__":
+    cli.main(learn, mpc.train, SETTINGS, __doc__)

@@ -1,0 +1,121 @@
+"""Planning: the search for actions a_0 … a_{H-1} that are good by a model; and its first action, as a policy."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from .dynamics import Dynamics
+from .mlp import MLP
+from .plumbing import check
+from .plumbing.check import AnyEnv, Array
+
+Model = Callable[[Array, Array], Array]  # s_{t+1} (B, n) of s_t (B, n) and a_t, (B,) or (B, d): such as `Dynamics`
+
+
+@dataclass(kw_only=True)
+class Planner:
+    """(14.5)  π(s), to be used as a policy: by `train`, `Collector` and `evaluate`."""
+
+    env: AnyEnv  # for its spaces; a Box of actions must have finite bounds
+    models: Sequence[Model]  # the ensemble
+    reward: Callable[[Array, Array, Array], Any]  # r(s, a, s') of rows (B, n), (B,) or (B, d), (B, n): (B,)
+    terminal: Callable[[Array], Array] | None = None  # of states (B, n): True where an episode ends, (B,)
+    horizon: int = 15  # H
+    n_plans: int = 300  # drawn in each round
+    n_elites: int = 30  # M
+    n_rounds: int = 4  # of (14.4)
+    gamma: float = 1.0  # the discount γ within a plan
+
+    def __post_init__(self) -> None:
+        check.count(horizon=self.horizon, n_plans=self.n_plans, n_elites=self.n_elites, n_rounds=self.n_rounds)
+        check.unit(gamma=self.gamma)
+        if self.n_elites > self.n_plans:
+            raise ValueError(f"n_elites must be at most n_plans={self.n_plans}, not {self.n_elites}")
+        self.space = check.spaces_of(self.env)[1]
+        self.actions = "Box" if isinstance(self.space, Box) else "Discrete"
+        self.outputs, H = check.action_size(self.env, self.actions), self.horizon
+        self.net, self.theta = SimpleNamespace(sizes=(check.observation_size(self.env),)), np.zeros(0, np.float32)
+        self.q = np.full((H, self.outputs), 1 / self.outputs)  # uniform, or the middle of the Box and half its width
+        if isinstance(self.space, Box):
+            self.low, self.high = self.space.low.ravel(), self.space.high.ravel()
+            self.q = np.repeat([[(self.low + self.high) / 2], [(self.high - self.low) / 2]], H, axis=1)
+            check.finite("the bounds of the actions", self.q)
+        self.rng: Any = None
+        self.plans: list[Array] = []  # the last plan of each row of states, found with that generator
+
+    def __call__(self, states: Array) -> Any:
+        """What has `sample(rng)`, a search from each of the states, and `mode()`, one with a generator of seed 0."""
+
+        def sample(rng: np.random.Generator) -> Array:
+            known = rng is self.rng and len(states) == len(self.plans)
+            before = self.plans if known else [None] * len(states)
+            self.rng, self.plans = rng, [plan(self, s, rng, a) for s, a in zip(states, before, strict=True)]
+            return np.array([a[0] for a in self.plans])  # (14.5)
+
+        return SimpleNamespace(sample=sample, mode=lambda: sample(np.random.default_rng(0)))
+
+
+def plan(planner: Planner, state: Array, rng: np.random.Generator, before: Array | None = None) -> Array:
+    """(14.4)  The mean of the last elites, (H, d); of integers the most frequent ones, (H,).
+
+    before: the plan that was found at the state before: in a Box the search goes on from it, one step later.
+    """
+    q = planner.q
+    if before is not None and planner.actions == "Box":
+        q = np.stack([np.vstack([before[1:], q[0, -1:]]), q[1]])
+    for _ in range(planner.n_rounds):
+        plans = draw(planner, q, rng)
+        elites = np.argsort(-imagined_returns(planner, state, plans), kind="stable")[: planner.n_elites]
+        q = fit(planner, plans[elites])
+    return q[0] if planner.actions == "Box" else q.argmax(axis=1)
+
+
+def draw(planner: Planner, q: Array, rng: np.random.Generator) -> Array:
+    """a^i ~ q: plans (N, H) of integers, or (N, H, d) clipped to the bounds, as they are then scored and refitted."""
+    if planner.actions == "Box":
+        noise = rng.standard_normal((planner.n_plans, *q[0].shape))
+        return np.clip(q[0] + q[1] * noise, planner.low, planner.high)
+    return (q / rng.standard_exponential((planner.n_plans, *q.shape))).argmax(axis=2)  # P(a) = q_a: `Softmax.sample`
+
+
+def fit(planner: Planner, elites: Array) -> Array:
+    """(14.4)  argmax_q Σ_elites log q(a): frequencies (H, A), or mean and deviation (2, H, d)."""
+    if planner.actions == "Box":
+        return np.stack([elites.mean(axis=0), elites.std(axis=0)])
+    return np.eye(planner.outputs)[elites].mean(axis=0)
+
+
+def imagined_returns(planner: Planner, state: Array, plans: Array) -> Array:
+    """(14.3)  R̂ of plans from one state (n,), (N,): all of them in one pass of each model per step."""
+    models = [folded(model) if isinstance(model, Dynamics) else model for model in planner.models]
+    N, M = len(plans), len(models)
+    next_s, R, going = np.tile(state, (M * N, 1)), np.zeros(M * N), np.array(True)
+    for k in range(planner.horizon):
+        s, a = next_s, plans[:, k]
+        if planner.terminal:
+            going = going & ~planner.terminal(s)
+        next_s = np.concatenate([f(s[m * N : (m + 1) * N], a) for m, f in enumerate(models)])
+        R += going * planner.gamma**k * planner.reward(s, np.concatenate([a] * M), next_s)
+    return R.reshape(M, N).mean(axis=0)
+
+
+def folded(model: Dynamics) -> Model:
+    """The same function as it is now, quicker: scales folded into W_1, b_1, W_L, b_L, actions looked up unchecked."""
+    net, n, dtype = MLP(model.net.sizes, theta=model.theta.copy()), model.sizes[0], model.theta.dtype
+    (W, b), (W_L, b_L), (mu, sigma, mu_d, sigma_d) = net.layers[0], net.layers[-1], model.scales.astype(dtype)
+    W[:n] /= sigma[:, None]
+    b -= mu @ W[:n]
+    W_L *= sigma_d
+    b_L *= sigma_d
+    b_L += mu_d
+    one_hot = np.eye(model.sizes[1], dtype=dtype)
+
+    def predict(states: Array, actions: Array) -> Array:
+        a = one_hot.take(actions, axis=0) if actions.dtype.kind in "iu" else actions
+        return states + net(np.concatenate([states, a], axis=1, dtype=dtype))
+
+    return predict
