@@ -132,7 +132,9 @@ def test_the_same_seed_the_same_bits(kind, dagger):
 def test_the_expert_of_a_finite_mdp_sees_its_states_one_hot():
     mdp = FiniteMDP([0.5, 0.5], np.full((2, 2, 2), 0.5), [[1.0, 0.0], [0.0, 1.0]], horizon=10)
     policy = SoftmaxPolicy((2, 2), rng=0)
-    for _ in imitation.train(mdp, policy, lambda states: states.argmax(axis=1), total_steps=40, learning_rate=0.1, seed=0):
+    for _ in imitation.train(
+        mdp, policy, lambda states: states.argmax(axis=1), total_steps=40, learning_rate=0.1, seed=0
+    ):
         pass
     assert mdp.objective(policy, 1.0) > 9
 

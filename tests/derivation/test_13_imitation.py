@@ -109,7 +109,9 @@ def test_eq_13_3_gradient_per_state(case):
     in_logits = d[:, None] * (pi.probabilities - tables(case, expert))
     left = reinforce.gradient(case.policy, *all_steps(case, expert), episodes=1)
     agree(left, case.policy.backward(pi, in_logits))
-    agree(left, derivative(lambda pi: -(d[:, None] * tables(case, expert) * pi(S).log_probabilities).sum(), case.policy))
+    agree(
+        left, derivative(lambda pi: -(d[:, None] * tables(case, expert) * pi(S).log_probabilities).sum(), case.policy)
+    )
     assert not in_logits[d == 0].any()
 
 
