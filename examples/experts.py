@@ -47,4 +47,6 @@ def expert_for(env_id, env):
         return EXPERTS[env_id](env)
     if hasattr(env.unwrapped, "P"):
         return plan(env)
-    raise ValueError(f"there is no scripted expert for {env_id}, only for {', '.join(EXPERTS)}, and FrozenLake and its like")
+    raise ValueError(
+        f"there is no scripted expert for {env_id}, only for {', '.join(EXPERTS)}, and FrozenLake and its like"
+    )

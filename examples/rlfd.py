@@ -32,7 +32,8 @@ def learn(run, n_envs, hidden, **settings):
 
 SETTINGS = {
     "default": {"total_steps": 60_000, "n_envs": 8, "hidden": (64, 64), "n_steps": 16, "learning_rate": 1e-2},
-    "FrozenLake8x8-v1": {"gamma": 0.999},
+    "FrozenLake8x8-v1": {"gamma": 0.999, "n_steps": 32, "ent_coef": 0.01},
+    "MountainCar-v0": {"learning_rate": 1e-3},
 }
 
 if __name__ == "__main__":

@@ -29,11 +29,9 @@ class Expert:
 
     def __call__(self, states: Array) -> Any:
         """A distribution that is one action, π*(s), in each row."""
-        actions, n = np.asarray(self.function(states)), self.outputs
-        box, low, high = (True, -np.inf, np.inf) if self.actions == "Box" else (False, -1, n)
-        shape = (len(states), n) if box else (len(states),)
-        numbers = actions.shape == shape and actions.dtype.kind in ("fiu" if box else "iu")
-        if not numbers or not ((low < actions) & (actions < high)).all():
+        actions, n, box = np.asarray(self.function(states)), self.outputs, self.actions == "Box"
+        shape, kinds, low, high = ((len(states), n), "fiu", -np.inf, np.inf) if box else ((len(states),), "iu", -1, n)
+        if actions.shape != shape or actions.dtype.kind not in kinds or not ((low < actions) & (actions < high)).all():
             what = f"finite numbers of shape {shape}" if box else f"integers in 0 … {n - 1} of shape {shape}"
             raise ValueError(f"actions of the expert must be {what}, not {check.describe(actions)}: {actions}")
         return SimpleNamespace(mode=lambda: actions, sample=lambda rng: actions)

@@ -87,7 +87,7 @@ def train(
     expert: Callable[[Array], Any],
     *,
     dagger: bool = False,  # after the first round the policy drives; without it the expert for ever
-    total_steps: int = 1_000,  # labelled states, of all environments together
+    total_steps: int = 1_000,  # of all environments together, each a labelled state
     n_steps: int | None = None,  # rows of each environment per round; None is one whole episode of each
     batch_size: int = 64,  # rows per minibatch
     n_epochs: int = 200,  # passes over D in each round

@@ -10,9 +10,9 @@ steps undo the clone. One more term, the gradient of cloning, holds it until V i
 A mean over each set, not one sum over both, in which λ would grow with the number of demonstrations. Here w_t = 1, A is
 normalised, and λ goes linearly to 0; DAPG has w_t = max_batch A and λ = λ_0 λ_1^k.
 
-Use it where a few good episodes are at hand and the reward is rare; it ends better than the expert, which imitation
-cannot. With small steps the term matters little, and with a λ that stays the policy remains half a clone. All
-demonstrations take part in each update, so give it few. Source: Rajeswaran et al. 2018, arXiv:1709.10087, eq. 5.
+Use it where a few good episodes are at hand and the reward is rare; unlike a clone it may get better than the expert.
+With a λ that stays the policy remains half a clone, and where the clone is certain of a mistake, it may never find out.
+All demonstrations take part in each update, so give it few. Source: Rajeswaran et al. 2018, arXiv:1709.10087, eq. 5.
 """
 
 from ..demonstrations import Demonstrations

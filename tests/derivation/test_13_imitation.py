@@ -86,8 +86,8 @@ def test_eq_13_1_is_the_score_function_with_another_weight(rows):
 
 @given(cases())
 def test_eq_13_2_kl_of_trajectories(case):
-    """KL(p(τ|π*) ‖ p(τ|θ)) = Σ_t E_{s_t~π*}[ KL(π*(·|s_t) ‖ π_θ(·|s_t)) ]; and in expectation L_BC is that KL, up to the
-    entropy of the expert."""
+    """KL(p(τ|π*) ‖ p(τ|θ)) = Σ_t E_{s_t~π*}[ KL(π*(·|s_t) ‖ π_θ(·|s_t)) ]; and in
+    expectation L_BC is that KL, up to the entropy of the expert."""
     expert, mdp, S = expert_of(case), case.mdp, np.eye(case.mdp.start.size)
     p, q = mdp.trajectories(expert).probability, mdp.trajectories(case.policy).probability
     d = mdp.visits(expert) * ~mdp.terminal
@@ -109,7 +109,9 @@ def test_eq_13_3_gradient_per_state(case):
     in_logits = d[:, None] * (pi.probabilities - tables(case, expert))
     left = reinforce.gradient(case.policy, *all_steps(case, expert), episodes=1)
     agree(left, case.policy.backward(pi, in_logits))
-    agree(left, derivative(lambda pi: -(d[:, None] * tables(case, expert) * pi(S).log_probabilities).sum(), case.policy))
+    agree(
+        left, derivative(lambda pi: -(d[:, None] * tables(case, expert) * pi(S).log_probabilities).sum(), case.policy)
+    )
     assert not in_logits[d == 0].any()
 
 
@@ -187,8 +189,8 @@ def test_eq_13_5_bound(case):
 
 
 def test_eq_13_5_on_a_road_of_160_steps():
-    """A clone that stays beside the road loses T², one that DAgger taught to come back T; if nobody can come back, u = T
-    and both lose the same."""
+    """A clone that stays beside the road loses T², one that DAgger taught to come back T; if nobody can, u = T and
+    both lose the same."""
     clone = losses(road(160, mendable=True), driver(0, 0), driver(0.01, 1))
     dagger = losses(road(160, mendable=True), driver(0, 0), driver(0.01, 0.01))
     assert (round(clone.loss, 2), round(clone.cloning, 2), clone.quadratic) == (80.83, 128.8, pytest.approx(256))

@@ -111,7 +111,7 @@ IMITATION_DEFECTS = (
         "an expert that answers 0.9 drives to the left",
         "actions of the wrong kind are cast instead of refused",
         "scratchpg/demonstrations.py",
-        {"np.asarray(self.function(states))": 'np.asarray(self.function(states), float if self.actions == "Box" else int)'},
+        {"np.asarray(self.function(states))": "np.asarray(self.function(states)).astype(int)"},
         tests=DEMONSTRATIONS,
     ),
 )
