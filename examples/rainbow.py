@@ -32,7 +32,19 @@ SETTINGS = {
         "noisy": True,
         "learning_rate": (1e-3, 0.0),
     },
-    "CartPole-v1": {"total_steps": 40_000, "v_range": (0.0, 100.0), "n_steps": 5},
+    "CartPole-v1": {
+        "total_steps": 40_000,
+        "v_range": (0.0, 100.0),
+        "n_steps": 10,
+        "buffer_size": 10_000,
+        "target_update_interval": 50,
+    },
+    "LunarLander-v3": {
+        "hidden": (128, 128),
+        "v_range": (-200.0, 200.0),
+        "gradient_steps": 2,
+        "learning_rate": (5e-4, 0.0),
+    },
 }
 
 cli.OF_LEARN |= {

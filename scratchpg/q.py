@@ -129,9 +129,9 @@ class Behaviour:
         self.explore(0.0)
 
     def explore(self, done: float, noise: Array | None = None) -> None:
-        """Act with the ε of the share `done` of the run, or with this noise."""
+        """Act with the ε of the share `done` of the run, or with this noise and ε = 0."""
         epsilon = 1 + (self.last - 1) * min(1.0, done / self.fraction)
-        self.epsilon, self.noise = 0.0 if self.q.noisy else epsilon, noise
+        self.epsilon, self.noise = epsilon if noise is None else 0.0, noise
 
     def __call__(self, states: Array) -> EpsilonGreedy:
         return self.q(states, self.noise, self.epsilon)

@@ -77,8 +77,7 @@ class Replay:
 class PrioritizedReplay(Replay):
     """(11.8)  P(i) = p_i^ω / Σ_j p_j^ω,   p_i = |last error of i| + small;   of a new one the largest there ever was.
 
-    priority_exponent: ω; beta: β of (11.9). `levels` is a sum tree: the p_i^ω in groups of 64, then the sums of the
-    groups in groups of 64, up to one group: three levels hold 262,144.
+    priority_exponent: ω. `levels`, a sum tree: the p_i^ω in groups of 64, their sums in groups of 64, up to one group.
     """
 
     def __init__(self, buffer_size: int, *, priority_exponent: float = 0.5, beta: float = 1.0, **settings: Any) -> None:

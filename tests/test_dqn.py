@@ -131,6 +131,12 @@ def test_the_same_seed_gives_the_same_bits_and_how_many_samples_are_drawn_change
     assert not same_bits(a, b) and first.episodes == second.episodes and first.mean_return == second.mean_return
 
 
+def test_a_noisy_network_explores_by_epsilon_where_no_noise_is_drawn():
+    q = QNetwork((4, 8, 2), rng=0, noisy=True)
+    epsilons = [progress.epsilon for progress in dqn.train(gym.make("CartPole-v1"), q, **SHORT)]
+    assert epsilons[0] == 1 and np.isclose(epsilons[-1], 0.05)
+
+
 def test_before_learning_starts_nothing_moves_and_epsilon_falls():
     q = QNetwork((4, 8, 2), rng=0)
     theta = q.theta.copy()

@@ -66,10 +66,9 @@ def train(
     check.count(target_update_interval=target_update_interval)
     check.unit(tau=tau)
     check.schedule(learning_rate=learning_rate)
-    rng = make_rng(seed, rng)
     policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
-    collector = Collector(env, policy, rng)
-    sampler = rng.spawn(1)[0]  # apart from rng, so that how many samples are drawn changes no action
+    collector = Collector(env, policy, make_rng(seed, rng))
+    sampler = collector.rng.spawn(1)[0]  # apart, so that how many samples are drawn changes no action
     replay = Replay(buffer_size, gamma=gamma)
     optimizer = Adam(q.theta, max_grad_norm=max_grad_norm)
 
