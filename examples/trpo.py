@@ -5,8 +5,8 @@
     python examples/trpo.py target_kl=0.05
 
 Each takes some seconds. On Pendulum-v1 δ goes down over the run. With a constant one the policy is good most of the
-time, and every now and then it is lost for a while: a batch from the upright pendulum says nothing of how to swing it up,
-and the bound on the mean KL holds only in the states of the batch.
+time, but now and then it is lost for a while: a batch from the upright pendulum says nothing of how to swing it up, and
+the mean KL is bounded in the states of the batch alone.
 """
 
 import cli

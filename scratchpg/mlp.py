@@ -131,9 +131,13 @@ class MLP:
         B = len(cache[1][0]) if cache else 0
         inputs, h_dot = self._of_this_pass(cache, np.zeros((B, self.sizes[-1])), self.sizes[-1])
         for h, (W, _), (V, c) in zip(inputs, self.layers, direction.layers, strict=True):
-            z_dot = h.dot(V) + c
+            z_dot = h.dot(V)
+            z_dot += c
             if h is not inputs[0]:
-                z_dot += ((1 - h * h) * h_dot).dot(W)
+                slope = h * h
+                np.subtract(1, slope, out=slope)
+                slope *= h_dot  # ḣ of this layer's input
+                z_dot += slope.dot(W)
             h_dot = z_dot
         return h_dot
 

@@ -50,10 +50,11 @@ def fisher_product(policy: Policy, pi: Distribution, v: Array) -> Array:
 def natural_step(policy: Policy, pi: Distribution, g: Array, delta: float, iterations: int, damping: float) -> Array:
     """(9.5)  (F + λI) x = g by conjugate gradients, then (9.6)  √(2δ / xᵀFx) x, of which D = δ + O(δ^{3/2}).
 
-    xᵀFx is without λ; where it is 0, no step. (9.8)  In a table F⁺∇J is the advantage A_π(s,·), up to a shift.
+    xᵀFx, without λ, is gᵀx - λ|x|², as CG's residual is orthogonal to x; where it is 0, there is no step.
+    (9.8)  In a table F⁺∇J is the advantage A_π(s,·), up to a shift.
     """
     x = conjugate_gradient(lambda v: fisher_product(policy, pi, v) + damping * v, g, iterations)  # (9.5)
-    xFx = x.dot(fisher_product(policy, pi, x))
+    xFx = g.dot(x) - damping * x.dot(x)
     return np.zeros_like(x) if xFx <= 0 else np.sqrt(2 * delta / xFx) * x  # (9.6)
 
 
@@ -117,7 +118,7 @@ def train(
             A = normalized(advantages) if normalize_advantage else advantages
             rows = states, actions, old.log_prob(actions), A
             step = natural_step(policy, old, -gradient(policy, *rows), delta, cg_max_steps, cg_damping)
-            accept = partial(accepts, policy, old, loss(policy, *rows), delta, *rows)
+            accept = partial(accepts, policy, old, -mean(A), delta, *rows)  # at θ every ratio is 1: L(θ) is -mean A
             backtracks = line_search(policy.theta, step, accept, line_search_shrinking_factor, line_search_max_iter)
             for _ in range(n_epochs):
                 for i in minibatches(len(states), batch_size, shuffler):

@@ -45,9 +45,7 @@ TRUST_DEFECTS = (
         "the length takes xᵀ(F + λI)x, (9.6) has xᵀFx",
         "scratchpg/algorithms/trpo.py",
         {
-            "    xFx = x.dot(fisher_product(policy, pi, x))\n": (
-                "    xFx = x.dot(fisher_product(policy, pi, x) + damping * x)\n"
-            )
+            "xFx = g.dot(x) - damping * x.dot(x)": "xFx = g.dot(x)",
         },
         tests=TRPO,
     ),
@@ -81,7 +79,7 @@ TRUST_DEFECTS = (
         "the advantages that go into the surrogate are those before they were normalised",
         "scratchpg/algorithms/trpo.py",
         {
-            "rows = states, actions, old.log_prob(actions), A\n": "rows = states, actions, old.log_prob(actions), advantages\n"
+            "old.log_prob(actions), A\n": "old.log_prob(actions), advantages\n",
         },
         tests=TRPO,
     ),
