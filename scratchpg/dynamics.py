@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from gymnasium.spaces import Box
 
 from .mlp import MLP, Cache, Network
 from .plumbing import check
@@ -31,7 +30,7 @@ class Dynamics(Network):
     @classmethod
     def for_env(cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, **options: Any) -> Self:
         """A model that fits the environment's (flattened) observations and its actions, Discrete or of a Box."""
-        kind = "Box" if isinstance(check.spaces_of(env)[1], Box) else "Discrete"
+        kind = "Box" if check.has_box(env) else "Discrete"
         sizes = check.observation_size(env), check.action_size(env, kind), *check.widths(0, hidden=hidden)
         return cls(sizes, rng, **options)
 

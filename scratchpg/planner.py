@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
 
 from .dynamics import Dynamics
 from .mlp import MLP
@@ -35,13 +34,13 @@ class Planner:
         check.unit(gamma=self.gamma)
         if self.n_elites > self.n_plans:
             raise ValueError(f"n_elites must be at most n_plans={self.n_plans}, not {self.n_elites}")
-        self.space = check.spaces_of(self.env)[1]
-        self.actions = "Box" if isinstance(self.space, Box) else "Discrete"
+        space: Any = check.spaces_of(self.env)[1]
+        self.actions = "Box" if check.has_box(self.env) else "Discrete"
         self.outputs, H = check.action_size(self.env, self.actions), self.horizon
         self.net, self.theta = SimpleNamespace(sizes=(check.observation_size(self.env),)), np.zeros(0, np.float32)
         self.q = np.full((H, self.outputs), 1 / self.outputs)  # uniform, or the middle of the Box and half its width
-        if isinstance(self.space, Box):
-            self.low, self.high = self.space.low.ravel(), self.space.high.ravel()
+        if self.actions == "Box":
+            self.low, self.high = space.low.ravel(), space.high.ravel()
             self.q = np.repeat([[(self.low + self.high) / 2], [(self.high - self.low) / 2]], H, axis=1)
             check.finite("the bounds of the actions", self.q)
         self.rng: Any = None

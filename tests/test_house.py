@@ -23,9 +23,13 @@ TREES = {file: ast.parse(text) for file, text in TEXTS.items()}
 # Each role: its files, and how many lines they may have in all
 CHAPTERS = [file for file in TEXTS if file.startswith("algorithms/") and file != "algorithms/__init__.py"]
 PLUMBING = [file for file in TEXTS if file.startswith("plumbing/")]
+DISTRIBUTIONS, NETWORKS = (
+    ["softmax.py", "gaussian.py", "epsilon_greedy.py"],
+    ["policy.py", "value.py", "q.py", "dynamics.py"],
+)
 ROLES = {
-    "words": (["mlp.py", "softmax.py", "policy.py", "value.py", "returns.py", "optim.py"], 1100),
-    "world": (["rollout.py", "evaluate.py"], 420),
+    "words": (["mlp.py", *DISTRIBUTIONS, *NETWORKS, "returns.py", "optim.py"], 1100),
+    "world": (["rollout.py", "evaluate.py", "replay.py", "demonstrations.py", "planner.py"], 420),
     "proofs": (["mdp.py", "gradcheck.py"], 360),
     "plumbing": (PLUMBING, 500),
 }
@@ -44,6 +48,9 @@ MORE_PLUMBING = {"algorithms/a3c.py": ["plumbing.processes", "plumbing.spaces"]}
 SAME = {  # the chapters that import another, as the derivation says that they are the same
     ("algorithms/baseline.py", "algorithms/reinforce.py"): "(2.1) is (1.11) with Ψ_t = γ^t A_t",
     ("algorithms/a3c.py", "algorithms/a2c.py"): "(5.1) takes the gradient of (4.4)",
+    ("algorithms/grpo.py", "algorithms/ppo.py"): "(10.5) is (6.2) of w A",
+    ("algorithms/rlfd.py", "algorithms/a2c.py"): "(13.7) is (4.4) and one more term",
+    ("algorithms/rlfd.py", "algorithms/imitation.py"): "(13.7), the term that is (13.1)",
 }
 BY_NAME = ["plumbing/checkpoint.py"]  # may import by a name: it makes networks of the class that its file says
 

@@ -8,13 +8,12 @@ As (11.1) does not ask who acted, a replay keeps all experience: use it where th
 than the chapters before: no gradient, bootstrapped off-policy (3.12). Source: Mnih et al. 2015, with Huber's loss.
 """
 
-from collections.abc import Iterator
 from copy import deepcopy
 
 import numpy as np
 
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..q import Behaviour, QNetwork, follow
 from ..replay import Replay
 from ..rollout import Collector
@@ -72,7 +71,7 @@ def train(
     replay = Replay(buffer_size, gamma=gamma)
     optimizer = Adam(q.theta, max_grad_norm=max_grad_norm)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         gradient_norm = np.nan
         while collector.steps < total_steps:
             done = collector.steps / total_steps

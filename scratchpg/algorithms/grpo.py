@@ -7,9 +7,8 @@ what did better than the others of its group becomes more probable. There is no 
     (10.5)  L(θ) = -(1/G) Σ_i w_i Σ_t [ min(r_t A_i, clip(r_t, 1-ε, 1+ε) A_i) - β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ]
 
 Use it where one reward comes at the end of a sequence, and many answers to a prompt are cheap. Else take PPO: a group
-learns only while its episodes differ, and one cut off counts as it stands. Take several groups per batch: a single one
-solves CartPole or never does, depending on the seed. Source: Shao et al. 2024, arXiv:2402.03300; the biases of its
-normalisations: Liu et al. 2025, arXiv:2503.20783.
+learns only while its episodes differ. Take several groups per batch: a single one solves CartPole or never does, by the
+seed. Source: Shao et al. 2024, arXiv:2402.03300; biases of its normalisations: Liu et al. 2025, arXiv:2503.20783.
 """
 
 from typing import Any

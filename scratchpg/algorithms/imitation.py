@@ -29,8 +29,7 @@ import numpy as np
 
 from ..demonstrations import Expert
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..plumbing.run import undisturbed
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled, undisturbed
 from ..policy import Policy
 from ..rollout import Collector, minibatches
 

@@ -16,7 +16,6 @@ costs thousands of passes of the models. Where the environment is random a mean 
 (PETS learns a distribution for this). Source: Chua et al. 2018, arXiv:1805.12114; its TS∞, one particle a member.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +23,7 @@ import numpy as np
 
 from ..optim import Adam
 from ..planner import Planner, plan
-from ..plumbing import AnyEnv, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..rollout import Collector, minibatches
 
 __all__ = ["Planner", "plan", "train"]
@@ -54,7 +53,7 @@ def train(
     models: Any = policy.models
     optimizers = [Adam(model.theta) for model in models]
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         parts: list[Any] = []
         rows = np.zeros((len(models), 0), int)
         while collector.steps < total_steps:

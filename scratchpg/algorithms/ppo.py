@@ -5,11 +5,10 @@ by the ratio to the policy that collected it, up to 1 ± ε. (7.1) The ratio als
 
     (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
-    (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t)
-           clipped: r_t > 1+ε where A_t > 0, r_t < 1-ε where A_t < 0;  at θ = θ_old it is the A2C gradient
+    (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t),   clipped: r_t A_t > clip(r_t, 1-ε, 1+ε) A_t
 
-Use it first: of its family it takes the fewest environment steps, but has the most to tune. Its clip is no bound: watch
-`kl`. Source: Schulman et al. 2017, arXiv:1707.06347, eq. 6 and 7, which maximise what is minimised here.
+Use it first: it takes few steps, and much tuning. Its clip is no bound: watch `kl`. Source: Schulman et al. 2017,
+arXiv:1707.06347, eq. 6 and 7, which maximise what is minimised here.
 """
 
 import numpy as np
@@ -51,7 +50,7 @@ def gradient(
     clip_range: float = 0.2,  # ε
     ent_coef: float = 0.0,  # β
 ) -> Array:
-    """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ].
+    """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ]; A2C's (4.4) at θ = θ_old.
 
     >>> from scratchpg import SoftmaxPolicy
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)

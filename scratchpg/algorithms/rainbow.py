@@ -15,7 +15,6 @@ Use it where DQN is used; what each switch is worth depends on the task, so turn
 n steps are those of older policies, and nothing corrects that. Source: Hessel et al. 2018, arXiv:1710.02298.
 """
 
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from ..epsilon_greedy import EpsilonGreedy
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..q import Behaviour, QNetwork, follow
 from ..replay import PrioritizedReplay, Replay, Sample
 from ..rollout import Collector
@@ -125,7 +124,7 @@ def train(
         replay = PrioritizedReplay(buffer_size, gamma=gamma, n_steps=n_steps, priority_exponent=priority_exponent)
     optimizer = Adam(q.theta, max_grad_norm=max_grad_norm)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         gradient_norm = np.nan
         while collector.steps < total_steps:
             done = collector.steps / total_steps
