@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .defects import DEFECTS, ROOT, Defect
+from .defects import ROOT, Defect
+from .table import DEFECTS
 
 CHECKOUT = ("scratchpg", "tests", "examples", ".ci", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 TIMEOUT = 300  # seconds for the tests of one defect, which take a few

@@ -152,7 +152,7 @@ DEFECTS = (
         "every episode of a single environment begins in the same state",
         "the environment is seeded at each reset, not only at the first",
         "scratchpg/rollout.py",
-        {"def _begin(self, seed: int | None = None)": "def _begin(self, seed: int = 0)"},
+        {"self.envs.reset(seed)": "self.envs.reset(seed or 0)"},
         tests=ROLLOUT,
     ),
     # The estimator
@@ -297,7 +297,7 @@ DEFECTS = (
         "a network without hidden layers is right, with one it learns slowly, with two badly",
         "the derivative of tanh is 1 - h², not 1 - h",
         "scratchpg/mlp.py",
-        {"slope = h * h": "slope = h.copy()"},
+        {"slope = h * h\n                d *=": "slope = h.copy()\n                d *="},
         tests=MLP,
     ),
     Defect(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from .defects import DEFECTS, ROOT
+from .defects import ROOT
+from .table import DEFECTS
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
