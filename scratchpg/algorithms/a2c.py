@@ -27,7 +27,7 @@ from ..value import Value
 def loss(policy: Policy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> float:
     """(4.4)  L(θ) = -mean_t [ log π_θ(a_t|s_t) A_t + β H(π_θ(·|s_t)) ]; β is ent_coef.
 
-    A surrogate: only its gradient means something. states (B, observation), actions (B,), advantages (B,).
+    A surrogate: only its gradient means something. states (B, observation), actions (B,) or (B, d), advantages (B,).
     """
     states, advantages = check.rows(states, advantages=advantages)
     check.weight(ent_coef=ent_coef)

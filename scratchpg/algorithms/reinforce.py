@@ -31,7 +31,7 @@ def loss(policy: Policy, states: Array, actions: Array, weights: Array, *, episo
 
     A surrogate: its value means nothing. Only its gradient does, at the θ that collected the data.
 
-    states (B, observation), actions (B,), weights Ψ (B,): the steps of all episodes, in any order.
+    states (B, observation), actions (B,) or (B, d), weights Ψ (B,): the steps of all episodes, in any order.
     """
     states, weights = check.rows(states, weights=weights)
     check.count(episodes=episodes)
