@@ -97,8 +97,7 @@ def train(
     check.schedule(learning_rate=learning_rate, clip_range=clip_range)
     if kl_coef and (reference is None or np.shares_memory(reference.theta, policy.theta)):
         raise ValueError(f"kl_coef {kl_coef} needs a reference with a θ of its own, such as copy.deepcopy(policy)")
-    rng = make_rng(seed, rng)
-    collector = Collector(env, policy, rng)
+    collector = Collector(env, policy, make_rng(seed, rng))
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     n = collector.n_envs
     group_advantages(np.zeros(n), group_size)  # refuses what makes no groups
@@ -108,7 +107,7 @@ def train(
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate, epsilon = scheduled(learning_rate, done), scheduled(clip_range, done)
-            seeds = rng.integers(2**31, size=n // group_size).repeat(group_size)  # one for each group
+            seeds = collector.rng.integers(2**31, size=n // group_size).repeat(group_size)  # one for each group
             batch = collector.collect_episodes(n, seeds.tolist())
             returns = discounted(batch.rewards, gamma, batch.ended)
             R = returns if per_step else np.broadcast_to(returns[0], returns.shape)
@@ -119,7 +118,7 @@ def train(
             old = policy(states)
             rows = states, actions, old.log_prob(actions), advantages, weights
             for _ in range(n_epochs):
-                for i in minibatches(len(states), batch_size, rng):
+                for i in minibatches(len(states), batch_size, collector.rng):
                     some = (x[i] for x in rows)
                     g = gradient(policy, *some, clip_range=epsilon, reference=reference, kl_coef=kl_coef)
                     gradient_norm = actor.step(g)
