@@ -13,8 +13,28 @@ from .softmax import Softmax
 from .value import Value
 
 __all__ = [
-    "MLP", "FiniteMDP", "Gaussian", "GaussianPolicy", "Policy", "Progress", "Softmax", "SoftmaxPolicy", "Value", "a2c",
-    "a3c", "actor_critic", "baseline", "demonstrations", "evaluate", "gradcheck", "imitation", "load", "ppo",
-    "reinforce", "returns", "rlfd", "save",
-]  # fmt: skip
+    "MLP",
+    "FiniteMDP",
+    "Gaussian",
+    "GaussianPolicy",
+    "Policy",
+    "Progress",
+    "Softmax",
+    "SoftmaxPolicy",
+    "Value",
+    "a2c",
+    "a3c",
+    "actor_critic",
+    "baseline",
+    "demonstrations",
+    "evaluate",
+    "gradcheck",
+    "imitation",
+    "load",
+    "ppo",
+    "reinforce",
+    "returns",
+    "rlfd",
+    "save",
+]
 __version__ = "0.1.0"

@@ -4,6 +4,10 @@
 
 Each `d_…` is a gradient with respect to η, of shape (B, 2d): row i is the gradient of row i's number. A density is no
 probability: log π may be positive. All sums go over the d dimensions of an action; none is a mean.
+
+    (8.7)  r = π_θ(a)/π_old(a) = exp(log π_θ - log π_old) is a ratio of densities:  E_{a~π_old}[ r f ] = E_{a~π_θ}[ f ]
+
+as for probabilities, but Var[r] is infinite where σ_i² ≥ 2σ_old,i² in any dimension.
 """
 
 import math
