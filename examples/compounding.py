@@ -24,9 +24,8 @@ LEARNERS = {"careless clone": 1.0, "undecided clone": 0.5, "DAgger": EPSILON}  #
 def road(steps, mendable):
     """States: on the road, beside it."""
     back = [1.0, 0.0] if mendable else [0.0, 1.0]
-    return FiniteMDP(
-        [1.0, 0.0], [[[1.0, 0.0], [0.0, 1.0]], [back, [0.0, 1.0]]], [[1.0, 0.0], [0.0, 0.0]], horizon=steps
-    )
+    transition = [[[1.0, 0.0], [0.0, 1.0]], [back, [0.0, 1.0]]]
+    return FiniteMDP([1.0, 0.0], transition, [[1.0, 0.0], [0.0, 0.0]], horizon=steps)
 
 
 def table(*p):
