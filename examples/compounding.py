@@ -1,16 +1,13 @@
 """Where a clone's mistakes add up, where DAgger mends them, and what demonstrations buy later: (13.4), (13.5), (13.7).
 
-    python examples/compounding.py
-
 A road of T steps pays 1 a step; action 1 leaves it, and beside it action 0 leads back, if the road can be mended. The
-expert stays on the road. All three learners err there with probability ε = 0.01. Beside it the expert never was, and
-(13.3) says nothing to a clone: the careless clone never comes back, the undecided one does with probability ½. DAgger
-has asked, and errs there with probability ε, too. All numbers are exact, by recursion over the states.
+expert stays on the road. All learners err there with probability ε. Beside it the expert never was, and (13.3) says
+nothing to a clone: the careless one never comes back, the undecided one does with probability ½. DAgger has asked, and
+errs with probability ε there, too. All numbers are exact, by recursion over the states.
 
 What to see: the careless clone loses T², as (13.4) allows; the undecided one does not, by luck alone. DAgger loses T,
-since here a mistake costs u = 2; where nothing can be mended u = T, and it loses as much as the clones. Then A2C and
-RLfD go on with a clone of FrozenLake8x8-v1: exact J at first, the lowest on the way, and the last. V is untrained at
-first: what large steps undo, the demonstrations hold.
+as a mistake costs u = 2 here; where nothing can be mended u = T, and it loses as much as the clones. Then A2C (λ = 0)
+and RLfD go on with a clone: its exact J at first, the lowest on the way, and the last.
 """
 
 import cli
@@ -18,15 +15,16 @@ import gymnasium as gym
 import numpy as np
 from experts import plan
 
-from scratchpg import FiniteMDP, SoftmaxPolicy, Value, a2c, demonstrations, imitation, rlfd
+from scratchpg import FiniteMDP, SoftmaxPolicy, Value, demonstrations, imitation, rlfd
 
-EPSILON = 0.01
+EPSILON, ZERO, FADING = 0.01, 1e-30, (1.0, 0.0)  # λ: with 1e-30 it is A2C, bit for bit
 LEARNERS = {"careless clone": 1.0, "undecided clone": 0.5, "DAgger": EPSILON}  # P(action 1) beside the road
 
 
 def road(steps, mendable):
     """States: on the road, beside it."""
-    transition = [[[1.0, 0.0], [0.0, 1.0]], [[float(mendable), float(not mendable)], [0.0, 1.0]]]
+    back = [1.0, 0.0] if mendable else [0.0, 1.0]
+    transition = [[[1.0, 0.0], [0.0, 1.0]], [back, [0.0, 1.0]]]
     return FiniteMDP([1.0, 0.0], transition, [[1.0, 0.0], [0.0, 0.0]], horizon=steps)
 
 
@@ -48,42 +46,45 @@ def lost(mdp, policy):
 
 
 def on_the_way(mdp, expert, seed, episodes, learning_rate, demo_coef, total_steps):
-    """Exact J of a clone of so many episodes, the lowest while A2C or RLfD goes on with it, and the last."""
-    env = gym.make("FrozenLake8x8-v1")
-    demos = demonstrations.record(expert, env, episodes=episodes, seed=seed)
+    """Exact J of a clone of so many episodes, the lowest while RLfD (A2C, if λ is 0) goes on with it, and the last."""
+    demos = demonstrations.record(expert, gym.make("FrozenLake8x8-v1"), episodes=episodes, seed=seed)
     policy, value = SoftmaxPolicy((64, 64, 64, 4), rng=seed), Value((64, 64, 64), rng=seed)
     imitation.clone(policy, demos.states, demos.actions, learning_rate=(1e-2, 0.0), rng=seed)
-    settings = {"n_steps": 32, "ent_coef": 0.01, "gamma": 0.999, "normalize_advantage": True, "seed": seed}
-    settings |= {"total_steps": total_steps, "learning_rate": learning_rate}
-    vector = gym.make_vec("FrozenLake8x8-v1", 8)
-    if demo_coef:
-        loop = rlfd.train(vector, policy, value, demos, demo_coef=demo_coef, **settings)
-    else:
-        loop = a2c.train(vector, policy, value, **settings)
+    settings = {"n_steps": 32, "ent_coef": 0.01, "gamma": 0.999, "learning_rate": learning_rate, "demo_coef": demo_coef}
+    settings |= {"total_steps": total_steps, "seed": seed}
+    loop = rlfd.train(gym.make_vec("FrozenLake8x8-v1", 8), policy, value, demos, **settings)
     J = [mdp.objective(policy, 1.0)] + [mdp.objective(policy, 1.0) for _ in loop]
     return J[0], min(J), J[-1]
 
 
 def main():
-    args = cli.study(__doc__)
+    args, found = cli.study(__doc__), {}
     columns = {"T": "d", "lost": ".2f", "Σ(T-t)ε_t": ".2f", "ε T²": ".2f", "u T ε'": ".2f"}
     for mendable in True, False:
         for name, beside in LEARNERS.items():
-            rows = []
+            rows = found[mendable, name] = []
             for T in (10, 20) if args.smoke else (10, 20, 40, 80, 160):
                 loss, cloning, dagger = lost(road(T, mendable), table(EPSILON, beside))
                 rows.append((T, loss, cloning, EPSILON * T**2, dagger))
             cli.table(f"{name}, a road that can{'' if mendable else 'not'} be mended", columns, rows)
+    cli.figure(args, draw, found)
 
-    env = gym.make("FrozenLake8x8-v1")
-    mdp, expert, rows = FiniteMDP.from_env(env, horizon=200), plan(env), []
-    for settings in (5, 1e-2, 0), (5, 1e-2, (1.0, 0.0)), (5, 1e-3, 0), (5, 1e-3, (1.0, 0.0)), (1, 1e-2, (1.0, 0.0)):
-        seeds, steps = (1, 500) if args.smoke else (5, 60_000)
-        J = np.array([on_the_way(mdp, expert, args.seed + i, *settings, steps) for i in range(seeds)])
-        rows.append((*settings[:2], str(settings[2]), *J.min(axis=0), *J.max(axis=0)))
+    mdp, rows = FiniteMDP.from_env(env := gym.make("FrozenLake8x8-v1"), horizon=200), []
+    expert, seeds, steps = plan(env), *((1, 500) if args.smoke else (5, 60_000))
+    for setting in [(5, rate, coef) for rate in (1e-2, 1e-3) for coef in (ZERO, FADING)] + [(1, 1e-2, FADING)]:
+        J = np.array([on_the_way(mdp, expert, args.seed + i, *setting, steps) for i in range(seeds)])
+        rows.append((*setting[:2], "0" if setting[2] == ZERO else "1 → 0", *J.min(axis=0), *J.max(axis=0)))
     names = [f"{name} {bound}" for bound in "≥≤" for name in ("clone", "lowest", "last")]
     columns = {"demonstrations": "d", "learning rate": "g", "λ": ""} | dict.fromkeys(names, ".3f")
     cli.table("FrozenLake8x8-v1, exact J: the least and the most of the seeds", columns, rows)
+
+
+def draw(panels, found):
+    for (mendable, name), rows in found.items():
+        panel = panels[0 if mendable else 1]
+        panel.loglog(*np.array(rows)[:, :2].T, "o-", label=name)
+        panel.set(title=f"can{'' if mendable else 'not'} be mended", xlabel="T", ylabel="return lost")
+    panels[0].legend()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """RLfD, reinforcement from demonstrations (derivation §13), in an environment with a scripted expert.
 
-    python examples/rlfd.py                                                    FrozenLake8x8-v1, one demonstration
+    python examples/rlfd.py --env FrozenLake8x8-v1                             one demonstration
     python examples/rlfd.py --env MountainCar-v0                               five of them
     python examples/rlfd.py --env MountainCar-v0 demo_coef=0.1
 
@@ -37,5 +37,4 @@ SETTINGS = {
 }
 
 if __name__ == "__main__":
-    cli.DEFAULT_ENV = "FrozenLake8x8-v1"
     cli.main(learn, rlfd.train, SETTINGS, __doc__)
