@@ -63,12 +63,11 @@ def run(way, seed, looks, every, episodes):
     """What `look` finds when the policy has learned for 0, every, 2 every, … steps: (looks, 4)."""
     env, fresh = (gym.make_vec("CartPole-v1", n) for n in (8, episodes))
     policy, value = (network.for_env(env, (32,), seed) for network in (SoftmaxPolicy, Value))
-    found = []
-    for steps in way(env, policy, value, seed):
-        if steps >= len(found) * every:
+    found, learned = [], way(env, policy, value, seed)
+    while len(found) < looks:
+        if next(learned) >= len(found) * every:
             found.append(look(policy, value, fresh, 10_000 + seed))
-        if len(found) == looks:
-            return found
+    return found
 
 
 def main():

@@ -133,7 +133,6 @@ def ppo_update(B, hidden):
 def peer(train, n_envs, settings, hidden):
     """Stable-Baselines3's agent at the same hyperparameters and nets, as a function like `training`'s; or None."""
     import stable_baselines3 as sb3
-    import torch
     from stable_baselines3.common.env_util import make_vec_env
 
     kind = {a2c.train: sb3.A2C, ppo.train: sb3.PPO}.get(train)

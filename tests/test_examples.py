@@ -349,6 +349,8 @@ def test_a_terminal_sees_one_line_rewritten_in_place(run, monkeypatch, cli):
     states = out.removesuffix(evaluation).removesuffix("\n").split("\r")[1:]
     assert len(states) > 2 and {len(state) for state in states} == {49}  # a 50th character would wrap
     assert progress.startswith("steps")
+    _, out, _ = run("a2c", "--smoke", "--steps", 0)
+    assert re.fullmatch(EVALUATION + "\n", out)
 
 
 @pytest.mark.parametrize("unit", [1, 1000])

@@ -34,11 +34,14 @@ CHAPTER = ("loss", "gradient")
 MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "softmax": ((), ("test_softmax.py", "test_policy.py", "test_bad_input.py")),
     "mlp": ((), ("test_mlp.py", "test_policy.py", "test_bad_input.py")),
-    "value": ((), ("test_value.py", "test_rollout.py", "test_bad_input.py")),
+    "value": ((), ("test_value.py", "test_check.py", "test_bad_input.py")),
     "returns": ((), ("test_returns.py", "test_bad_input.py", "derivation/test_4_a2c.py")),
     "optim": ((), ("test_optim.py", "test_bad_input.py")),
     "mdp": ((), ("test_mdp.py", "derivation/test_3_actor_critic.py", "derivation/test_1_reinforce.py")),
-    "algorithms/reinforce": (CHAPTER, ("test_reinforce.py", "test_bad_input.py", "derivation/test_1_reinforce.py")),
+    "algorithms/reinforce": (
+        (*CHAPTER, "total"),
+        ("test_reinforce.py", "test_bad_input.py", "derivation/test_1_reinforce.py"),
+    ),
     "algorithms/actor_critic": (CHAPTER, ("test_a2c.py", "test_bad_input.py", "derivation/test_3_actor_critic.py")),
     "algorithms/a2c": (CHAPTER, ("test_a2c.py", "test_bad_input.py", "derivation/test_4_a2c.py")),
     "algorithms/ppo": (CHAPTER, ("test_ppo.py", "test_bad_input.py", "derivation/test_6_ppo.py")),

@@ -3,35 +3,35 @@
 SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
     "mlp": {
         (
-            "MLP.__init__",
-            "tables = [part.reshape(-2, m) for part, m in zip(parts, self.sizes[1:], strict=True)]",
-        ): "equivalent: to NumPy any negative number is the unknown size",
+            "MLP.theta",
+            "parts = zip(np.split(theta, ends[:-1]), self.sizes[1:], strict=False)",
+        ): "equivalent: θ is split into one part per layer",
         (
-            "MLP.__init__",
-            "tables = [part.reshape(-1, m) for part, m in zip(parts, self.sizes[1:], strict=False)]",
-        ): "equivalent: θ was split into one part per layer",
+            "MLP.theta",
+            "tables = [part.reshape(-2, m) for part, m in parts]",
+        ): "equivalent: to NumPy any negative number is the unknown size",
         (
             "MLP.backward",
             "for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=False):",
         ): "equivalent: a cache has one input per layer of its sizes, and these are the same",
+        (
+            "MLP.d_input",
+            "for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=False):",
+        ): "equivalent: as in backward",
     },
     "value": {
         (
             "Value.__call__",
-            "return self.net(states.reshape(-2, states.shape[-1]))[:, 0].reshape(states.shape[:-1])",
+            "rows = states if states.ndim <= 2 else states.reshape(-1, states.shape[-1])",
+        ): "equivalent: rows already, (B, n), are reshaped to what they are",
+        (
+            "Value.__call__",
+            "rows = states if states.ndim < 3 else states.reshape(-1, states.shape[-1])",
+        ): "equivalent: the same",
+        (
+            "Value.__call__",
+            "rows = states if states.ndim < 2 else states.reshape(-2, states.shape[-1])",
         ): "equivalent: to NumPy any negative number is the unknown size",
-    },
-    "returns": {
-        (
-            "normalized",
-            "first, mean = (advantages[1], np.add.reduce(advantages) / n)",
-        ): "equivalent: where all are equal, any one will do",
-        ("discounted", "return _accumulate(r / 1.0, gamma * ~ended.astype(bool))"): "equivalent: a copy, as floats",
-        (
-            "_accumulate",
-            "for row, decay, later in zip(rows[-2::-1], decays[-2::-1], rows[:0:-1], strict=False):",
-        ): "equivalent: each has one row less than x",
-        ("_alike", "for name, x in zip(arrays, xs, strict=False):"): "equivalent: xs was made of arrays, one of each",
     },
     "mdp": {
         (
