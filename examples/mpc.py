@@ -5,7 +5,7 @@
 
 The reward must be known. For Pendulum-v1 it is the environment's own. CartPole-v1 pays 1 per step, which is of no use
 to plans of 15 steps (14.5): there the planner wants an upright pole on a cart that stands still in the middle. Its
-models are linear: of 150 steps, wider ones learn what is wrong further out. Training takes seconds. Then every action is
+models are linear: of 150 steps, wider ones learn what is wrong further out. Training takes seconds; then each action is
 a search: the evaluation of 100 episodes takes minutes.
 """
 
