@@ -16,12 +16,12 @@ from .softmax import Softmax
 from .value import Value
 
 __all__ = [
+    "MLP",
     "Demonstrations",
     "Dynamics",
     "FiniteMDP",
     "Gaussian",
     "GaussianPolicy",
-    "MLP",
     "Policy",
     "Progress",
     "QNetwork",
