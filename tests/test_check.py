@@ -1,4 +1,4 @@
-"""The doors themselves: what each lets in, what it refuses, and in which words. (Function by function: test_bad_input.)"""
+"""The doors: what each lets in, what it refuses, and in which words. (Function by function: test_bad_input.py.)"""
 
 import re
 
@@ -68,7 +68,7 @@ def test_optional_is_none_or_what_the_door_lets_in():
     check.optional(check.count, n_steps=None)
     check.optional(check.count, n_steps=3)
     check.optional(check.schedule, value_learning_rate=None)
-    with pytest.raises(ValueError, match="^n_steps must be an integer of at least 1, not 0$"):
+    with pytest.raises(ValueError, match=r"^n_steps must be an integer of at least 1, not 0$"):
         check.optional(check.count, n_steps=0)
     with pytest.raises(TypeError, match=f"^value_learning_rate must be {LAST}, not None$"):
         check.optional(check.schedule, value_learning_rate=(1, None))

@@ -87,7 +87,7 @@ def test_a_function_that_gives_no_finite_number_is_refused(bad):
 
 
 def test_a_function_that_is_not_finite_near_theta_fails():
-    with pytest.raises(AssertionError, match="finite differences say (inf|nan)"):
+    with pytest.raises(AssertionError, match=r"finite differences say (inf|nan)"):
         check_gradient(lambda t: 1.0 if (t == 1).all() else np.inf, np.ones(2), np.ones(2))
 
 

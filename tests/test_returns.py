@@ -291,7 +291,7 @@ def test_longdouble_is_kept_through_the_arithmetic():
 
 @pytest.mark.parametrize("where", ["rewards", "values", "next_values"])
 def test_a_nan_is_in_every_result_that_it_counts_for(where):
-    """It is refused where it comes in, by the collector, and where it would do harm, by the optimiser; not lost here."""
+    """It is refused where it comes in, by the collector, and where it would do harm, by the optimiser. None is lost."""
     rows = {"rewards": REWARDS, "values": VALUES, "next_values": VALUES}
     rows[where] = [1.0, np.nan, 1.0]
     targets, gae, n_step, G = everything(**rows, terminated=[False] * 3, truncated=[False] * 3)

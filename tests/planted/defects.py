@@ -140,9 +140,9 @@ DEFECTS = (
         "it stops at the first episodes to finish, and these are the short ones",
         "scratchpg/evaluate.py",
         {
-            "wanted = [episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]": "wanted = [episodes] * envs.n",
-            "while any(len(returns[n]) < wanted[n] for n in range(envs.n)):": "while sum(map(len, returns)) < episodes:",
-            "while running.any():": "while sum(map(len, returns)) < episodes:",
+            "[episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]": "[episodes] * envs.n",
+            "while any(len(returns[n]) < wanted[n] for n in range(envs.n))": "while sum(map(len, returns)) < episodes",
+            "while running.any()": "while sum(map(len, returns)) < episodes",
             "np.array([x for of_one in returns for x in of_one])": "np.array(sum(returns, [])[:episodes])",
         },
         tests=("tests/test_evaluate.py",),
