@@ -9,13 +9,13 @@ CartPole-v1 takes a few seconds.
 
 import cli
 
-from scratchpg import SoftmaxPolicy, Value, a2c
+from scratchpg import Policy, Value, a2c
 
 
 def learn(run, n_envs, hidden, **settings):
     """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
     env = run.make_env(n_envs)  # gymnasium.make_vec(id, n_envs)
-    policy = run.loaded.policy or SoftmaxPolicy.for_env(env, hidden, run.rng)
+    policy = run.loaded.policy or Policy.for_env(env, hidden, run.rng)
     value = run.loaded.value or Value.for_env(env, hidden, run.rng)
     for progress in run.updates(a2c.train(env, policy, value, rng=run.rng, **settings), policy, value):
         run.show(progress)

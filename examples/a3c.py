@@ -8,13 +8,13 @@ CartPole-v1 takes some seconds with its two workers. With more than one, the sam
 
 import cli
 
-from scratchpg import SoftmaxPolicy, Value, a3c
+from scratchpg import Policy, Value, a3c
 
 
 def learn(run, hidden, **settings):
     """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
     env = run.make_env()  # for its sizes: every worker makes one of its own
-    policy = run.loaded.policy or SoftmaxPolicy.for_env(env, hidden, run.rng)
+    policy = run.loaded.policy or Policy.for_env(env, hidden, run.rng)
     value = run.loaded.value or Value.for_env(env, hidden, run.rng)
     for progress in run.updates(a3c.train(run.make_env, policy, value, rng=run.rng, **settings), policy, value):
         run.show(progress)

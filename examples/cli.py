@@ -6,6 +6,7 @@ around a training is here: options, live progress, saving, drawing, watching and
 
 import argparse
 import ast
+import copy
 import functools
 import inspect
 import io
@@ -24,6 +25,7 @@ from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.wrappers.vector import NormalizeObservation, TransformReward
 
 from scratchpg import Progress, evaluate, load, save
 from scratchpg.plumbing import Updates, check
@@ -47,6 +49,9 @@ Settings = dict[str, dict[str, Any]]
 OF_LEARN = {  # settings that are `learn`'s own, in the scripts that have them among their default ones
     "n_envs": "environments side by side; None is a single one, no vector",
     "hidden": "the widths of the hidden layers of each network",
+    "log_std": "where log σ of a Gaussian policy starts",
+    "normalize_observations": "train under Gymnasium's NormalizeObservation; it is folded into what is saved",
+    "reward_scale": "what rewards are multiplied by while training",
 }
 
 
@@ -183,9 +188,28 @@ class Run:
         self.rng = np.random.default_rng(args.seed)
         self.evaluation_seed = int(self.rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training
         self.title = f"{train.__module__.rpartition('.')[2]} on {self.env_id}, seed {args.seed}"
+        self.normalizer: Any = None  # the wrapper of the training's environment that normalises observations
+        self.reward_scale = 1.0
         self.loop: Updates | None = None  # what `train` returned: from then on it is training
         self.curve: list[tuple[int, float]] = []  # (steps, mean return)
         self.unwritten: set[str] = set()  # files that could not be written
+
+    def scaled(self, env: Any, normalize_observations: bool, reward_scale: float) -> Any:
+        """The environment to train in, under Gymnasium's wrappers. Loaded networks see observations as they are."""
+        if normalize_observations and self.loaded.policy is None:
+            env = self.normalizer = NormalizeObservation(env)
+        self.reward_scale = reward_scale
+        return env if reward_scale == 1 else TransformReward(env, lambda rewards: reward_scale * rewards)
+
+    def trained(self) -> dict[str, Any]:
+        """The networks as they act on observations as they are, by their names."""
+        if self.normalizer is None:
+            return self.networks
+        networks = copy.deepcopy({name: x for name, x in self.networks.items() if x is not None})
+        rms = self.normalizer.obs_rms
+        for network in networks.values():
+            network.net.absorb(rms.mean, np.sqrt(rms.var + self.normalizer.epsilon))
+        return networks
 
     def updates(self, loop: Updates, policy: Any, value: Any = None, **networks: Any) -> Iterable[Progress]:
         """The updates of a chapter's `train`, for these networks; none with --steps 0."""
@@ -197,6 +221,7 @@ class Run:
     def show(self, progress: Progress) -> None:
         """Show how far it is, note the curve, save now and then."""
         now = time.perf_counter()
+        progress.mean_return /= self.reward_scale
         self.bar.update(progress, now)
         if not self.curve or progress.steps >= self.curve[-1][0] + self.bar.total_steps / 1000:
             self.curve.append((progress.steps, progress.mean_return))
@@ -234,7 +259,7 @@ class Run:
     def save(self) -> None:
         """The file of --save."""
         if self.args.save:
-            self.write(self.args.save, lambda path: save(path, **self.networks, env=self.env_id))
+            self.write(self.args.save, lambda path: save(path, **self.trained(), env=self.env_id))
 
     def draw(self) -> None:
         """The picture of --plot."""
@@ -257,7 +282,7 @@ class Run:
         """Play before the user's eyes; returns the exit status."""
         try:
             with closing(self.make_env(render_mode="human")) as env:
-                evaluate(self.networks["policy"], env, episodes=SHOWN_EPISODES, seed=self.evaluation_seed)
+                evaluate(self.trained()["policy"], env, episodes=SHOWN_EPISODES, seed=self.evaluation_seed)
         except KeyboardInterrupt:
             return INTERRUPTED
         except (ImportError, RuntimeError, gym.error.Error) as fault:  # no pygame, or no display
@@ -268,7 +293,7 @@ class Run:
         """The closing line: mean ± standard deviation over episodes in fresh environments."""
         episodes = SMOKE_EPISODES if self.args.smoke else EPISODES
         with closing(self.make_env(min(episodes, 25))) as env:
-            returns = evaluate(self.networks["policy"], env, episodes=episodes, seed=self.evaluation_seed)
+            returns = evaluate(self.trained()["policy"], env, episodes=episodes, seed=self.evaluation_seed)
         mean, std = returns.mean(), returns.std()
         digits = 1 if abs(mean) >= 10 else 2
         return f"evaluation: mean {mean:.{digits}f} ± {std:.{digits}f} over {episodes} episodes (sampled actions)"

@@ -30,6 +30,7 @@ from scratchpg import evaluate
 from scratchpg.plumbing.run import keep_memory
 
 CHAPTERS = ["reinforce", "baseline", "actor_critic", "a2c", "a3c", "ppo"]
+MORE = ["trpo", "grpo", "dqn", "rainbow"]  # to be named, if they are to take part
 
 
 def variants(words):
@@ -39,10 +40,10 @@ def variants(words):
     for word in words[first:] or CHAPTERS:
         if "=" in word:
             found[-1] += (word,)
-        elif word in CHAPTERS:
+        elif word in CHAPTERS + MORE:
             found.append((word, *words[:first]))
         else:
-            raise ValueError(f"no such chapter: {word}; there are {', '.join(CHAPTERS)}")
+            raise ValueError(f"no such chapter: {word}; there are {', '.join(CHAPTERS + MORE)}")
     return list(dict.fromkeys(found))
 
 

@@ -9,13 +9,13 @@ returns are negative, as in Acrobot-v1, every action gets less probable, the goo
 
 import cli
 
-from scratchpg import SoftmaxPolicy, reinforce
+from scratchpg import Policy, reinforce
 
 
 def learn(run, n_envs, hidden, **settings):
     """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
     env = run.make_env(n_envs)  # gymnasium.make_vec(id, n_envs)
-    policy = run.loaded.policy or SoftmaxPolicy.for_env(env, hidden, run.rng)
+    policy = run.loaded.policy or Policy.for_env(env, hidden, run.rng)
     for progress in run.updates(reinforce.train(env, policy, rng=run.rng, **settings), policy):
         run.show(progress)
 

@@ -53,4 +53,5 @@ def clone(policy, rng, words=300, epochs=25):
             optimiser.step(actor_critic.gradient(policy, states[i], actions[i], np.ones(len(i))))
 
 
-gym.register("Reversal-v0", Reversal, disable_env_checker=True, order_enforce=False)
+if "Reversal-v0" not in gym.registry:
+    gym.register("Reversal-v0", Reversal, disable_env_checker=True, order_enforce=False)

@@ -16,7 +16,7 @@ from pathlib import Path
 import cli
 import gymnasium as gym
 
-from scratchpg import SoftmaxPolicy, load
+from scratchpg import Policy, load
 from scratchpg.rollout import Collector
 
 
@@ -75,7 +75,7 @@ def main():
         env_id = args.env or (checkpoint and checkpoint.env) or cli.DEFAULT_ENV
         mode = None if args.smoke else "rgb_array" if args.out else "human"
         with closing(cli.make_env(env_id, render_mode=mode)) as env:
-            policy = checkpoint.policy if checkpoint else SoftmaxPolicy.for_env(env, rng=args.seed)
+            policy = checkpoint.policy if checkpoint else Policy.for_env(env, rng=args.seed)
             frames = play(env, policy, args)
             if args.out:
                 part = args.out.with_stem(f"{args.out.stem}.{os.getpid()}")  # until it is whole, what stood there stays

@@ -8,6 +8,7 @@ from .evaluate import evaluate
 from .gaussian import Gaussian
 from .mdp import FiniteMDP
 from .mlp import MLP
+from .planner import Planner
 from .plumbing import Progress
 from .plumbing.checkpoint import load, save
 from .policy import GaussianPolicy, Policy, SoftmaxPolicy
@@ -22,6 +23,7 @@ __all__ = [
     "FiniteMDP",
     "Gaussian",
     "GaussianPolicy",
+    "Planner",
     "Policy",
     "Progress",
     "QNetwork",

@@ -173,7 +173,7 @@ def test_what_is_saved_plays_the_same_when_loaded(script, run, tmp_path):
 @pytest.mark.parametrize("script", [name for name in CHAPTERS if name != "a3c"])  # a race has no two equal runs
 def test_the_seed_is_the_run(script, run):
     first, second, other = (last_line(run(script, "--smoke", "--seed", seed)[1]) for seed in (1, 1, 2))
-    assert first == second != other
+    assert first == second and (second != other or "mean 500.0" in other)  # two clones may both be perfect
 
 
 def test_plot(run, tmp_path):
@@ -217,7 +217,6 @@ def test_render_without_pygame(run, monkeypatch):
     [
         ("--env Nonsense-v0", "Environment `Nonsense` doesn't exist"),
         ("--env nothing:Nonsense-v0", "No module named 'nothing'"),
-        ("--env Pendulum-v1", "Discrete action space, not Box"),
         ("--steps -1", "--steps: must be an integer of at least 0, not '-1'"),
         ("--seed x", "--seed: must be an integer of at least 0, not 'x'"),
         ("--frobnicate", "unrecognized arguments"),
@@ -565,16 +564,15 @@ def test_compare_words(compare):
         ("a2c", "gamma=1.0", "n_envs=2", "n_steps=5"),
         ("a2c", "gamma=1.0"),
     ]
-    assert {variant[0] for variant in compare.variants([])} == set(CHAPTERS)
+    assert {variant[0] for variant in compare.variants([])} | {*compare.MORE} <= set(CHAPTERS)
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("trpo", "no such chapter: trpo"),
+        ("impala", "no such chapter: impala"),
         ("ppo gama=1", "no such setting: gama"),
         ("--seeds 0", "at least 1"),
-        ("--env Pendulum-v1", "Discrete action space"),
         ("--plot {tmp}/missing/x.png", "missing/x.png: No such file or directory"),
         ("--cluster tcp://nowhere:1", "--cluster needs Dask: pip install distributed"),
     ],
@@ -712,7 +710,6 @@ def test_watch_wraps_the_environment(run, saved, cli, monkeypatch):
         ("--out {tmp}/missing/x.gif", "missing/x.gif: No such file or directory"),
         ("{tmp}/missing.npz", "missing.npz"),
         ("{tmp}/cartpole.npz --env Acrobot-v1 --smoke", "4 inputs and 2 outputs"),
-        ("--env Pendulum-v1 --smoke", "Discrete action space"),
         ("--out {tmp}/x.gif", 'a .gif needs Pillow: pip install "scratchpg[plot]"'),
         ("--out {tmp}/x.mp4", 'an .mp4 needs imageio: pip install "imageio[ffmpeg]"'),
         ("", 'pip install "gymnasium[classic-control]"'),
