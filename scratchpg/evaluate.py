@@ -1,19 +1,33 @@
 """Fair evaluation: every environment runs the same number of whole episodes."""
 
+import warnings
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .plumbing import check
 from .plumbing.check import AnyEnv, Array
 from .plumbing.run import undisturbed
-from .returns import discounted
-from .rollout import Collector
+from .plumbing.spaces import LONG, Environments
 
 
-def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = False, seed: int | None = None) -> Array:
+def evaluate(
+    policy: Any,
+    env: AnyEnv,
+    *,
+    episodes: int = 100,
+    greedy: bool = False,
+    seed: int | None = None,
+    max_steps: int | None = None,
+    report: Callable[[int], None] = lambda done: None,
+) -> Array:
     """The undiscounted returns of whole episodes, (episodes,), environment by environment.
 
     env: an environment of its own; one that a training run is in the middle of would be reset under it.
     greedy: take the most probable action instead of drawing one. seed: of the actions and of the environment.
+    max_steps: an episode is cut off after so many steps. Without it the environment's own time limit counts; if it has
+        none, 10,000 steps, and a warning. report is called with the number of finished episodes, as it grows.
 
     >>> import gymnasium as gym
     >>> from scratchpg import SoftmaxPolicy
@@ -23,7 +37,34 @@ def evaluate(policy: Any, env: AnyEnv, *, episodes: int = 100, greedy: bool = Fa
     check.count(episodes=episodes)
     check.flag(greedy=greedy)
     check.optional(check.natural, seed=seed)
-    with undisturbed():
-        batch = Collector(env, policy, seed, greedy=greedy).collect_episodes(episodes)
-    G, begins = discounted(batch.rewards, 1.0, batch.ended), (batch.t == 0) & batch.valid
-    return G.T[begins.T]
+    check.optional(check.count, max_steps=max_steps)
+    check.fit(env, policy=policy)
+    envs, rng = Environments(env), np.random.default_rng(seed)
+    limit = max_steps or envs.longest
+    returns: list[list[float]] = [[] for _ in range(envs.n)]
+    wanted = [episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]
+    first_seed: int | None = int(rng.integers(2**31))
+    cut = 0
+    while any(len(returns[n]) < wanted[n] for n in range(envs.n)):  # again, if an environment was cut off
+        with undisturbed():
+            states, first_seed = envs.reset(first_seed), None
+        running = np.array([len(returns[n]) < wanted[n] for n in range(envs.n)])
+        G, t, resets = np.zeros(envs.n), np.zeros(envs.n, int), np.zeros(envs.n, bool)
+        while running.any():
+            with undisturbed():
+                pi = policy(states.astype(policy.theta.dtype))
+                states, rewards, terminated, truncated = envs.step(pi.mode() if greedy else pi.sample(rng))
+            check.finite("observations", states)
+            check.finite("rewards", rewards)
+            G, t = np.where(resets, 0, G + rewards), np.where(resets, 0, t + 1)
+            ended = resets = terminated | truncated
+            too_long = (t >= limit) & ~ended & running
+            for n in np.flatnonzero((ended & running) | too_long):
+                returns[n].append(float(G[n]))
+                report(sum(map(len, returns)))
+                running[n] = len(returns[n]) < wanted[n] and not too_long[n]
+            G[ended], t[ended], cut = 0, 0, cut + int(too_long.sum())
+    if cut and not max_steps:
+        message = f"{cut} of {episodes} episodes were cut off after {LONG} steps, as {env} has no time limit"
+        warnings.warn(f"{message}; max_steps sets another", RuntimeWarning, stacklevel=2)
+    return np.array([x for of_one in returns for x in of_one])

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from .plumbing.check import Array, describe
+from .plumbing.check import INTEGER, REAL, Array, describe
 
 
 def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
-    """The gradient of f: (P,) → number at θ, (P,), by 4 P evaluations in the dtype of θ; TypeError for float32.
+    """The gradient of f: (P,) → number at θ, (P,), in the dtype of θ; TypeError for float32.
+
+    It takes 4 P + 1 evaluations. The last is at θ itself: an f that writes its argument into a network leaves it there.
 
     >>> finite_difference(lambda theta: theta @ theta, np.array([1.0, 2.0])).round(10)
     array([2., 4.])
     """
-    theta = np.asarray(theta)
+    theta = np.array(theta)  # a copy: f may write into the original
     if theta.ndim != 1 or theta.dtype.kind != "f" or theta.dtype.itemsize < 8:
         reason = "float32 is too coarse for finite differences: half of its digits go; use float64"
         raise TypeError(f"theta must be a flat array of floats, float64 or finer, not {describe(theta)} ({reason})")
@@ -30,35 +32,45 @@ def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
         forth, back = theta.copy(), theta.copy()
         forth[i] += step
         back[i] -= step
-        return (f(forth) - f(back)) / (forth[i] - back[i])  # the distance as it was rounded
+        return (f(forth.copy()) - f(back.copy())) / (forth[i] - back[i])  # the distance as it was rounded
 
-    return np.array([(4 * difference(i, h) - difference(i, 2 * h)) / 3 for i in range(len(theta))], theta.dtype)
+    gradient = np.array([(4 * difference(i, h) - difference(i, 2 * h)) / 3 for i in range(len(theta))], theta.dtype)
+    f(theta)
+    return gradient
 
 
 def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, rtol: float = 1e-6) -> float:
     """Compare a gradient (P,) of f at θ with finite differences; return the worst relative error, or raise.
 
-    Each component is held against its own size, not against the largest. Only the rounding of f over the step counts as
-    no error: components below about ε^(4/5) of f, or of the largest, are beyond any difference. AssertionError names
-    the worst component if its relative error exceeds rtol, or is NaN. ValueError if f(θ) is infinite or an array.
+    Each component is compared by its own size, not by the largest. Only the rounding of f over the step counts as no
+    error: components below about ε^(4/5) of f, or of the largest, are beyond any difference. AssertionError names the
+    worst component if its relative error exceeds rtol, or is NaN. ValueError says what is wrong with f, if it is f: not
+    a finite number, not the same twice, or computed in float32. After it, f has been called at θ last.
 
     >>> theta = np.array([1.0, 2.0])
     >>> check_gradient(lambda theta: theta @ theta, 2 * theta, theta) < 1e-10
     True
     """
-    theta, gradient = np.asarray(theta), np.asarray(gradient)
-    if gradient.shape != theta.shape:
-        raise ValueError(f"the gradient must have the shape {theta.shape} of theta, not {gradient.shape}")
+    theta, gradient = np.array(theta), np.array(gradient)
+    if gradient.shape != theta.shape or not theta.size:
+        raise ValueError(f"gradient and theta must have one shape, not empty; got {gradient.shape}, {theta.shape}")
     here = f(theta.copy())
-    if np.ndim(here) or np.isinf(here):
+    if np.ndim(here) or not isinstance(np.asarray(here)[()], (*REAL, *INTEGER)) or not np.isfinite(here):
         raise ValueError(f"f(theta) must be a finite number, not {describe(here)}")
+    if f(theta.copy()) != here:
+        raise ValueError("f(theta) is not the same twice: f must be a function of theta alone, without random numbers")
     numeric, precision = finite_difference(f, theta), np.finfo(theta.dtype)
-    rounding = 16 * precision.eps**0.8 * max(abs(here), abs(numeric).max(initial=0))
+    rounding = 16 * precision.eps**0.8 * max(abs(here), abs(numeric).max())
     with np.errstate(invalid="ignore"):  # the error of an infinity is NaN
         excess = np.maximum(abs(gradient - numeric) - rounding, 0)
         error = excess / np.maximum(np.maximum(abs(gradient), abs(numeric)), precision.tiny)
     i = int(np.argmax(error))  # a NaN comes first
     if not error[i] <= rtol:
-        comparison = f"gradient[{i}] is {gradient[i]!s}, finite differences say {numeric[i]!s}"
-        raise AssertionError(f"{comparison}: relative error {float(error[i]):.2g} > {rtol:g}")
+        if f(theta * (1 + 2.0**-30)) == here != f(theta * (1 + 2.0**-10)):  # float32 has 24 digits
+            f(theta.copy())
+            raise ValueError("f computes in float32, too coarse for finite differences: make its networks of float64")
+        f(theta.copy())
+        numbers = f"gradient[{i}] is {gradient[i]!s}, finite differences say {numeric[i]!s}"
+        floor = f"what rounding explains is {float(rounding):.2g}"
+        raise AssertionError(f"{numbers}: relative error {float(error[i]):.2g} > {rtol:g}; {floor}")
     return float(error[i])

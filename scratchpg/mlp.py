@@ -121,6 +121,42 @@ class MLP:
                 d *= 1 - h * h
         return d
 
+    def jvp(self, cache: Cache, v: Array) -> Array:
+        """(9.4)  J v = ∂y/∂θ v, (B, sizes[-1]), for a direction v (P,): how fast y changes as θ moves along v.
+
+        ż_l = ḣ_{l-1} W_l + h_{l-1} V_l + c_l,   ḣ_l = (1 - h_l²) ⊙ ż_l,   ḣ_0 = 0: one pass forward
+        where V_l and c_l are v's part for W_l and b_l. `backward` is Jᵀ. The cache is of a pass at this θ.
+        """
+        direction = MLP(self.sizes, theta=np.asarray(v, self._theta.dtype))
+        B = len(cache[1][0]) if cache else 0
+        inputs, h_dot = self._of_this_pass(cache, np.zeros((B, self.sizes[-1])), self.sizes[-1])
+        for h, (W, _), (V, c) in zip(inputs, self.layers, direction.layers, strict=True):
+            z_dot = h.dot(V) + c
+            if h is not inputs[0]:
+                z_dot += ((1 - h * h) * h_dot).dot(W)
+            h_dot = z_dot
+        return h_dot
+
+    def absorb(self, mean: Array, std: Array) -> None:
+        """Fold a normalisation of the inputs into θ, in place: net(x) is from now on what net((x - mean)/std) was.
+
+        W_1 ← W_1/s,  b_1 ← b_1 - (m/s) W_1      for m = mean and s = std, both (sizes[0],)
+
+        >>> net = MLP((2, 3), rng=0, dtype=np.float64)
+        >>> before = net(np.array([[1.0, -1.0]]))
+        >>> net.absorb(mean=np.array([5.0, 6.0]), std=np.array([2.0, 3.0]))
+        >>> np.allclose(net(np.array([[5.0 + 2.0, 6.0 - 3.0]])), before)
+        True
+        """
+        m, s = np.asarray(mean), np.asarray(std)
+        if m.shape != (self.sizes[0],) or s.shape != m.shape or not (s > 0).all():
+            raise ValueError(f"mean and std must have shape {(self.sizes[0],)}, std > 0, not {mean!r} and {std!r}")
+        check.finite("mean", m)
+        check.finite("std", s)
+        W, b = self.layers[0]
+        b -= (m / s).dot(W)
+        W /= s[:, None]
+
     def _of_this_pass(self, cache: Cache, d_y: Array, width: int) -> tuple[list[Array], Array]:
         """The inputs of the layers, and d_y in the dtype of θ, if they are of one pass."""
         if cache is None:

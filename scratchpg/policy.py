@@ -1,27 +1,24 @@
-"""The policy π_θ(a|s): a network that turns states into the parameters of a distribution over actions."""
+"""The policy π_θ(a|s): a network that turns states into the parameters η of a distribution over actions."""
 
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from .gaussian import Gaussian
 from .mlp import MLP, Network
 from .plumbing import check
 from .plumbing.check import AnyEnv, Array, Rng
 from .softmax import Softmax
 
+Distribution = Any  # a Softmax or a Gaussian: they have the same methods
 
-class SoftmaxPolicy(Network):
-    """π_θ(·|s) = softmax(net_θ(s)), for a Discrete action space. sizes: (observation, *hidden, actions), all of them.
 
-    The last layer starts 100 times smaller than the others, so that the first policy is close to uniform.
+class Policy(Network):
+    """What the chapters ask of a policy, whatever its distribution; SoftmaxPolicy and GaussianPolicy are such.
 
-    >>> policy = SoftmaxPolicy((4, 16, 2), rng=0)
-    >>> policy(np.zeros((1, 4))).probabilities
-    array([[0.5, 0.5]], dtype=float32)
+    The last layer starts 100 times smaller than the others, so that the first policy is nearly the same in all states.
     """
-
-    actions = "Discrete"
 
     def __init__(
         self, sizes: Sequence[int], rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32
@@ -30,28 +27,109 @@ class SoftmaxPolicy(Network):
         self.sizes = self.net.sizes
 
     @classmethod
-    def for_env(
-        cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, *, dtype: Any = np.float32
-    ) -> Self:
-        """A policy that fits the environment's (flattened) observations and its actions, else ValueError."""
-        sizes = check.observation_size(env), *check.widths(0, hidden=hidden), check.action_size(env, cls.actions)
-        return cls(sizes, rng, dtype=dtype)
+    def for_env(cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, **start: Any) -> Self:
+        """A policy that fits the environment's (flattened) observations and its actions, else ValueError.
 
-    def __call__(self, states: Array) -> Softmax:
+        `Policy.for_env` itself takes the class that fits: GaussianPolicy for a Box of actions, else SoftmaxPolicy.
+        start: `dtype`, and what else that class is made with.
+        """
+        kind: Any = cls if cls.actions else GaussianPolicy if check.has_box(env) else SoftmaxPolicy
+        sizes = check.observation_size(env), *check.widths(0, hidden=hidden), check.action_size(env, kind.actions)
+        return kind(sizes, rng, **start)
+
+    def __call__(self, states: Array) -> Distribution:
         """π_θ(·|s) for each row of states (B, observation)."""
-        return Softmax(*self.net.forward(states))
+        raise NotImplementedError
 
-    def backward(self, distribution: Softmax, d_parameters: Array) -> Array:
-        """∂L/∂θ (P,), given ∂L/∂parameters (B, K) at a distribution that this policy returned: Jᵀ d, J = ∂η/∂θ."""
+    def backward(self, distribution: Distribution, d_parameters: Array) -> Array:
+        """∂L/∂θ (P,), given ∂L/∂η (B, K) at a distribution that this policy returned: Jᵀ d, J = ∂η/∂θ."""
         return self.net.backward(distribution.cache, d_parameters)
 
+    def jvp(self, distribution: Distribution, v: Array) -> Array:
+        """(9.4)  J v (B, K), for a direction v (P,): how fast η changes as θ moves along v."""
+        return self.net.jvp(distribution.cache, v)
 
-def drift(old: Softmax, new: Softmax, actions: Array, clip_range: float) -> dict[str, float]:
+
+class SoftmaxPolicy(Policy):
+    """π_θ(·|s) = softmax(net_θ(s)), for a Discrete action space. sizes: (observation, *hidden, actions), all of them.
+
+    >>> policy = SoftmaxPolicy((4, 16, 2), rng=0)
+    >>> policy(np.zeros((1, 4))).probabilities
+    array([[0.5, 0.5]], dtype=float32)
+    """
+
+    actions = "Discrete"
+
+    def __call__(self, states: Array) -> Softmax:
+        return Softmax(*self.net.forward(states))
+
+
+class GaussianPolicy(Policy):
+    """(8.6)  π_θ(·|s) = N(net_θ(s), σ²), log σ ∈ θ, for an action space that is a Box of floats, with d numbers in all.
+
+    sizes: (observation, *hidden, d), all of them. θ is the net's, then log σ (d,), the same in every state; `net.theta`
+    and `log_std` are views of it. log_std: where log σ starts, a number, or one for each dimension.
+
+    >>> policy = GaussianPolicy((3, 16, 2), rng=0, log_std=-0.5)
+    >>> policy(np.zeros((1, 3))).parameters
+    array([[ 0. ,  0. , -0.5, -0.5]], dtype=float32)
+    """
+
+    actions = "Box"
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        rng: Rng = None,
+        *,
+        theta: Array | None = None,
+        dtype: Any = np.float32,
+        log_std: float | Array = 0.0,
+    ) -> None:
+        check.finite("log_std", start := check.numbers("log_std", log_std))
+        super().__init__(sizes, rng, dtype=dtype)
+        start = np.full(self.outputs, start, dtype)
+        self.theta = np.append(self.net.theta, start) if theta is None else theta
+
+    @property
+    def theta(self) -> Array:
+        """θ (P,): the net's, then log σ; to be changed in place or replaced."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, theta: Array) -> None:
+        P, d = len(self.net.theta), self.outputs
+        if np.shape(theta) != (P + d,):
+            raise ValueError(f"theta must have shape ({P} + {d},), log σ at the end, not {check.describe(theta)}")
+        self.net.theta, self.log_std, self._theta = theta[:P], theta[P:], theta
+
+    def __call__(self, states: Array) -> Gaussian:
+        mean, cache = self.net.forward(states)
+        return Gaussian(_side_by_side(mean, self.log_std), cache)
+
+    def backward(self, distribution: Gaussian, d_parameters: Array) -> Array:
+        """(8.6)  ∂L/∂θ (P,) = (the net's part, by ∂L/∂μ;  Σ_rows ∂L/∂log σ), given ∂L/∂η (B, 2d)."""
+        d_mean, d_log_std = np.split(np.asarray(d_parameters, self.theta.dtype), 2, axis=1)
+        return np.concatenate([self.net.backward(distribution.cache, d_mean), d_log_std.sum(axis=0)])
+
+    def jvp(self, distribution: Gaussian, v: Array) -> Array:
+        """(9.4)  J v (B, 2d) = (the net's J v of its part, v's part for log σ in every row)."""
+        return _side_by_side(self.net.jvp(distribution.cache, v[: -self.outputs]), v[-self.outputs :])
+
+
+def _side_by_side(mean: Array, log_std: Array) -> Array:
+    """(B, 2d): the mean of each row (B, d), then log σ (d,), which is the same in all."""
+    both = np.empty((len(mean), 2 * len(log_std)), mean.dtype)
+    both[:, : len(log_std)], both[:, len(log_std) :] = mean, log_std
+    return both
+
+
+def drift(old: Distribution, new: Distribution, actions: Array, clip_range: float) -> dict[str, float]:
     """What an update has done to the policy, over all rows of its batch: how the health of PPO and its kin is read.
 
     kl                   mean_t KL(π_old ‖ π), in nats: up to some 0.01; above 0.05 the steps are too large
     clip_fraction        the share of rows with |r_t - 1| > ε: up to some 0.2; always 0 means ε does nothing
-    entropy              mean_t H(π), in nats: falls slowly from log A; near 0 exploration has ended
+    entropy              mean_t H(π), in nats: falls slowly; near 0 (far below it for a Gaussian) exploration has ended
 
     Beside them the chapters report explained_variance, of V after its fit: towards 1; ≤ 0: a constant would do as well;
     and gradient_norm, of the policy in the last minibatch, before clipping: mostly below max_grad_norm.

@@ -111,16 +111,22 @@ def normalized(advantages: Array) -> Array:
 
     A departure from (6.2): dividing by the deviation of its own batch biases the gradient, also in its direction.
     """
-    A = np.asarray(advantages)
+    A = check.numbers("advantages", advantages)
+    if A.ndim != 1 or not len(A):
+        raise ValueError(f"advantages must be (B,), at least one, not {A.shape}")
     centred = A - A.mean()
     std = np.sqrt(centred.dot(centred) / len(A))  # np.std(A), in a third of its time
+    if not np.isfinite(std):
+        check.finite("advantages", A)
     return centred / (std + 1e-8) if len(A) > 1 else A
 
 
 def explained_variance(targets: Array, values: Array) -> float:
     """1 - Var[target - V] / Var[target]: 1 for a perfect prediction, 0 for a constant; NaN if all targets are equal."""
-    if np.shape(targets) != np.shape(values):
-        raise ValueError(f"values must have the shape {np.shape(targets)} of targets, not {np.shape(values)}")
+    if np.shape(targets) != np.shape(values) or not np.size(targets):
+        raise ValueError(
+            f"targets and values must have one shape, not empty; got {np.shape(targets)}, {np.shape(values)}"
+        )
     variance = np.var(targets) if np.ptp(targets) else 0.0
     return float(1 - np.var(np.subtract(targets, values)) / variance) if variance > 0 else np.nan
 

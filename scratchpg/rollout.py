@@ -114,6 +114,9 @@ class Collector:
         while (done < wanted).any():
             if row == len(batch.valid):
                 check.finite("observations", batch.states)  # no end may be in sight for one that is not
+                if row > self.envs.longest * wanted.max():
+                    cure = "make it with a time limit: gymnasium.make(id, max_episode_steps=…)"
+                    raise RuntimeError(f"no end of {self.envs.env} within {row} steps; {cure}")
                 batch = _resized(batch, 2 * row)
             self._step(batch, row)
             done += batch.terminated[row] | batch.truncated[row]
@@ -179,7 +182,7 @@ def minibatches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[A
     """One pass over n rows in random order: the numbers of the rows of each minibatch, the last of which may be short.
 
     >>> [i.tolist() for i in minibatches(5, 2, np.random.default_rng(0))]
-    [[4, 2], [3, 1], [0]]
+    [[2, 4], [3, 0], [1]]
     """
     order = rng.permutation(n)
     for start in range(0, n, batch_size):

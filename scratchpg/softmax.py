@@ -31,14 +31,20 @@ class Softmax:
         if logits.ndim != 2 or logits.dtype.kind not in "fc":
             raise ValueError(f"logits must be floats of shape (B, A), not {describe(logits)}")
         self.logits, self.cache = logits, cache
+        self.parameters = logits  # as every distribution calls them
 
     @cached_property
     def log_probabilities(self) -> Array:
-        """log π_a = z_a - max z - log Σ_b exp(z_b - max z), (B, A): finite however large the logits."""
+        """log π_a = z_a - max z - log Σ_b exp(z_b - max z), (B, A): finite however large the logits.
+
+        A logit of -inf masks its action: π_a = 0, and log π_a is the lowest number there is, so that 0 log 0 is 0.
+        """
         # Column by column, as a sum over few actions is a sum of columns: ten times as fast at 2,048 rows.
         # `.real` changes nothing but for complex logits, by which tests take derivatives: max is not defined for them.
         z = np.asfortranarray(self.logits)
-        shifted = z - np.maximum.reduce(z.real, axis=1, keepdims=True)
+        with np.errstate(over="ignore"):  # -inf becomes the lowest number, too
+            shifted = z - np.maximum.reduce(z.real, axis=1, keepdims=True)
+        np.maximum(shifted, np.finfo(z.dtype).min, out=shifted)
         shifted -= np.log(np.add.reduce(np.exp(shifted), axis=1, keepdims=True))
         return shifted
 
@@ -73,6 +79,13 @@ class Softmax:
         """∂KL(π ‖ other) / ∂z_a = π_a (log π_a - log other_a - KL), (B, A). In other's logits it is other - π."""
         log_ratio = self._log_ratio(other)
         return self.probabilities * (log_ratio - (self.probabilities * log_ratio).sum(axis=1, keepdims=True))
+
+    def fisher(self, v: Array) -> Array:
+        """(8.5)  M v for a row v of each state, (B, A):  M = E[∇_z log π ∇_z log πᵀ] = diag(π) - ππᵀ."""
+        v = np.asarray(v)
+        if v.shape != self.logits.shape:
+            raise ValueError(f"v must have the shape {self.logits.shape} of the logits, not {v.shape}")
+        return self.probabilities * (v - (self.probabilities * v).sum(axis=1, keepdims=True))
 
     def _log_ratio(self, other: "Softmax") -> Array:
         if other.logits.shape != self.logits.shape:

@@ -57,18 +57,18 @@ class Scripted(gym.Env):
 
 
 class ScriptedVector(VectorEnv):
-    """Scripted environments side by side, with the autoreset written out after Gymnasium's description of it."""
+    """Scripted environments side by side, with NEXT_STEP autoreset written out after Gymnasium's description of it.
 
-    def __init__(self, scripts, mode, **kwargs):
+    It says of itself that its autoreset is `mode`, whatever that is.
+    """
+
+    def __init__(self, scripts, mode=NEXT_STEP, **kwargs):
         self.envs = [Scripted(script, index, **kwargs) for index, script in enumerate(scripts)]
         self.num_envs, self.metadata = len(scripts), {"autoreset_mode": mode}
-        self.single_observation_space, self.single_action_space = (
-            self.envs[0].observation_space,
-            self.envs[0].action_space,
-        )
+        self.single_observation_space = self.envs[0].observation_space
+        self.single_action_space = self.envs[0].action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.same_step = mode == SAME_STEP
         self.seeds = []
 
     def reset(self, *, seed=None, options=None):
@@ -78,19 +78,15 @@ class ScriptedVector(VectorEnv):
 
     def step(self, actions):
         assert self.action_space.contains(actions)
-        rows, info = [], {}
+        rows = []
         for i, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
             if self.over[i]:
                 state, r, terminated, truncated = env.reset()[0], POISON, False, False
             else:
                 state, r, terminated, truncated, _ = env.step(action)
-            self.over[i] = (terminated or truncated) and not self.same_step
-            if (terminated or truncated) and self.same_step:
-                info.setdefault("final_obs", np.full(self.num_envs, None, object))[i] = state
-                info.setdefault("_final_obs", np.zeros(self.num_envs, bool))[i] = True
-                state = env.reset()[0]
+            self.over[i] = terminated or truncated
             rows.append((state, r, terminated, truncated))
-        return *(np.array(column) for column in zip(*rows, strict=True)), info
+        return *(np.array(column) for column in zip(*rows, strict=True)), {}
 
 
 class Sampled(gym.Env):
@@ -111,6 +107,6 @@ class Sampled(gym.Env):
         return self.seen[-1], 1.0, self.t == 3, False, {}
 
 
-def vector(make, n, mode):
+def vector(make, n, **settings):
     """Gymnasium's own vector of n environments made by make(index)."""
-    return SyncVectorEnv([lambda i=i: make(i) for i in range(n)], autoreset_mode=mode)
+    return SyncVectorEnv([lambda i=i: make(i) for i in range(n)], **settings)

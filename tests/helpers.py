@@ -1,5 +1,8 @@
-"""What several tests share: random networks, the longdouble check of a gradient, complex steps, equal bits,
+"""What several tests share: random networks, the longdouble check of a gradient, complex steps, equal bits, copies,
 the number of trajectories."""
+
+import copy
+import pickle
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ SEEDS = st.integers(0, 2**32 - 1)  # arrays are drawn from a seed, so that Hypot
 ROWS = st.integers(1, 4)
 ACTIONS = st.integers(2, 6)
 SCALES = st.sampled_from([0.1, 1.0, 30.0])  # how far logits lie from 0
+COPIES = [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]  # ways to an object of its own
 
 
 def shapes(outputs=ROWS):

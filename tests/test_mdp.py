@@ -80,7 +80,7 @@ def test_by_hand():
     assert Q[2].tolist() == [[0, 1], [0, 2], [0, 0]]
     occupancy = np.einsum("k,tks->ts", trajectories.probability, trajectories.states)  # P(s_t = s)
     assert occupancy.tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0.5, 0.25, 0.25], [0.375, 0.25, 0.375]]
-    assert mdp.expected_td(policy, np.array([1.0, 2.0, 100.0]), 0.5).tolist() == [1.25, 1.25, 0]
+    assert mdp.bellman(policy, np.array([1.0, 2.0, 100.0]), 0.5).tolist() == [1.25, 1.25, 0]
 
 
 def test_trajectories_are_a_batch():
@@ -95,7 +95,7 @@ def test_trajectories_are_a_batch():
     assert not batch.truncated.any()
     assert (batch.states.sum(axis=2) == 1).all()
     assert batch.states.shape == (4, 7, 3)
-    states, actions, t = batch.rows(batch.timesteps())
+    states, actions, t = batch.samples(batch.t)
     assert len(states) == len(actions) == 6 * 3 + 2
     assert t.max() == 2
 
@@ -247,14 +247,14 @@ def test_bad_arguments_are_refused():
     policy = policy_for(mdp)
     for gamma in -0.1, 1.1, np.nan:
         for call in mdp.objective, mdp.gradient, mdp.values:
-            with pytest.raises(ValueError, match=r"gamma \(the discount γ\) must be"):
+            with pytest.raises(ValueError, match=r"gamma must be a number in \[0, 1\], not"):
                 call(policy, gamma)
     for wrong in SoftmaxPolicy((3, 2)), SoftmaxPolicy((2, 3)):
         for call in mdp.trajectories, lambda wrong: mdp.gradient(wrong, 0.9):
             with pytest.raises(ValueError, match=r"the policy has \d inputs and \d outputs"):
                 call(wrong)
     with pytest.raises(ValueError, match=r"values must have shape \(2,\), one per state, not \(3,\)"):
-        mdp.expected_td(policy, np.zeros(3), 0.9)
+        mdp.bellman(policy, np.zeros(3), 0.9)
     with pytest.raises(ValueError, match=r"there are more than limit=15 trajectories of 2 steps"):
         mdp.trajectories(policy, limit=15)
     assert len(mdp.trajectories(policy, limit=16).probability) == 16

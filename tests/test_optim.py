@@ -28,11 +28,11 @@ def test_sgd_by_hand():
 
 
 def test_rmsprop_by_hand():
-    # α = 3/4, ε = 3, η = 0.1, s from 0
+    # ρ = 3/4, ε = 3, η = 0.1, s from 0
     # g = 2:  s = ¼ · 4 = 1;          step = 0.1 · 2 / √(1 + 3) = 0.1;    θ = 1 - 0.1      (ε outside: 0.2/(1+3) = 0.05)
     # g = -1: s = ¾ · 1 + ¼ · 1 = 1;  step = 0.1 · (-1) / √(1 + 3) = -0.05;  θ = 0.9 + 0.05
     np.testing.assert_allclose(
-        path(RMSProp, 2.0, -1.0, learning_rate=0.1, alpha=0.75, eps=3.0), [0.9, 0.95], rtol=1e-15
+        path(RMSProp, 2.0, -1.0, learning_rate=0.1, decay=0.75, eps=3.0), [0.9, 0.95], rtol=1e-15
     )
 
 
@@ -49,10 +49,12 @@ def test_adam_by_hand():
 
 @pytest.mark.parametrize("g", [1e-3, -5.0])
 def test_defaults_at_the_first_step(g):
-    # RMSProp, η = 7e-4, α = 0.99, ε = 1e-5:  η g / √(0.01 g² + 1e-5)
-    # Adam, η = 3e-4, ε = 1e-5:  m̂ = g, v̂ = g²:  η g / (|g| + 1e-5)
-    np.testing.assert_allclose(path(RMSProp, g, theta=0.0), [-7e-4 * g / math.sqrt(0.01 * g**2 + 1e-5)], rtol=1e-12)
-    np.testing.assert_allclose(path(Adam, g, theta=0.0), [-3e-4 * g / (abs(g) + 1e-5)], rtol=1e-12)
+    # SGD, η = 1e-3:  η g
+    # RMSProp, η = 1e-3, ρ = 0.99, ε = 1e-5:  η g / √(0.01 g² + 1e-5)
+    # Adam, η = 1e-3, ε = 1e-5:  m̂ = g, v̂ = g²:  η g / (|g| + 1e-5)
+    np.testing.assert_allclose(path(SGD, g, theta=0.0), [-1e-3 * g], rtol=1e-12)
+    np.testing.assert_allclose(path(RMSProp, g, theta=0.0), [-1e-3 * g / math.sqrt(0.01 * g**2 + 1e-5)], rtol=1e-12)
+    np.testing.assert_allclose(path(Adam, g, theta=0.0), [-1e-3 * g / (abs(g) + 1e-5)], rtol=1e-12)
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
@@ -155,9 +157,9 @@ def test_in_place_in_the_dtype_of_theta_and_without_touching_the_gradient(optimi
 
 
 def test_rmsprop_shares_the_average_it_is_given():
-    # α = ½:  s = ½ · 4 = 2 after the one, ½ · 2 + ½ · 16 = 9 after the other
+    # ρ = ½:  s = ½ · 4 = 2 after the one, ½ · 2 + ½ · 16 = 9 after the other
     shared = np.zeros(1)
-    one, other = (RMSProp(np.ones(1), 0.1, alpha=0.5, square_avg=shared) for _ in range(2))
+    one, other = (RMSProp(np.ones(1), 0.1, decay=0.5, mean_square=shared) for _ in range(2))
     one.step(np.array([2.0]))
     assert shared == [2]
     other.step(np.array([4.0]))

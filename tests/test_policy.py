@@ -26,12 +26,12 @@ def test_gradient_against_differences(name, sizes, B, scale, seed):
     rng = np.random.default_rng(seed)
     policy, other = (random_network(SoftmaxPolicy, sizes, rng, scale) for _ in range(2))
     states, actions = rng.standard_normal((B, sizes[0])).astype(LD), rng.integers(0, sizes[-1], B)
-    f, d_logits = QUANTITIES[name]
+    f, d_parameters = QUANTITIES[name]
     pi, other = policy(states), other(states)
     # the 1: near certainty H and KL are tiny numbers left over from larger ones, whose rounding they carry
     check(
         lambda theta: f(SoftmaxPolicy(sizes, theta=theta)(states), other, actions).sum() + 1,
-        policy.backward(pi, d_logits(pi, other, actions)),
+        policy.backward(pi, d_parameters(pi, other, actions)),
         policy.theta,
     )
 
@@ -43,11 +43,11 @@ def test_gradient_against_complex_steps(name, sizes, B, scale, seed):
     thetas = [random_network(SoftmaxPolicy, sizes, rng, scale).theta.astype(float) for _ in range(2)]
     policy, other = (SoftmaxPolicy(sizes, theta=theta) for theta in thetas)
     states, actions = rng.standard_normal((B, sizes[0])), rng.integers(0, sizes[-1], B)
-    f, d_logits = QUANTITIES[name]
+    f, d_parameters = QUANTITIES[name]
     pi, other = policy(states), other(states)
     assert_complex_step(
         lambda theta: f(SoftmaxPolicy(sizes, theta=theta)(states), other, actions).sum(),
-        policy.backward(pi, d_logits(pi, other, actions)),
+        policy.backward(pi, d_parameters(pi, other, actions)),
         policy.theta,
     )
 
@@ -86,8 +86,37 @@ def test_theta_can_be_handed_in_and_stepped_in_place():
     assert (theta == 1).all()
     policy.theta -= 0.5  # as for the network itself: it works in place
     assert policy.theta is theta and (theta == 0.5).all()
-    with pytest.raises(AttributeError, match="theta"):
-        policy.theta = np.ones(8)
+    policy.theta = another = np.ones(8)  # or it is replaced
+    assert policy.theta is another and policy.net.theta is another and (theta == 0.5).all()
+    pi = policy(np.ones((1, 3)))
+    assert (pi.logits == 4).all()
+    with pytest.raises(ValueError, match=r"theta must be .* of shape \(8,\) for sizes \(3, 2\), not an array"):
+        policy.theta = np.ones(9)
+    assert policy.theta is another
+
+
+def test_a_gradient_is_that_of_the_theta_in_place():
+    """After θ was replaced, distributions and their gradients are those of the new one."""
+    rng = np.random.default_rng(0)
+    policy, states = SoftmaxPolicy((3, 4, 2), rng, dtype=np.float64), rng.standard_normal((5, 3))
+    policy.theta = theta = rng.standard_normal(policy.theta.shape)
+    pi = policy(states)
+    expected = SoftmaxPolicy((3, 4, 2), theta=theta)
+    assert same_bits(pi.logits, expected(states).logits)
+    gradient = policy.backward(pi, pi.d_log_prob(np.zeros(5, int)))
+    assert same_bits(gradient, expected.backward(pi, pi.d_log_prob(np.zeros(5, int))))
+
+
+def test_a_single_state_is_refused_with_what_to_write():
+    policy, state = SoftmaxPolicy((3, 4, 2), rng=0), np.ones(3)
+    with pytest.raises(ValueError, match=r"must have shape \(B, 3\), not \(3,\); .* as state\[None\]$"):
+        policy(state)
+    assert policy(state[None]).probabilities.shape == (1, 2)
+
+
+def test_what_a_policy_says_of_itself():
+    policy = SoftmaxPolicy([3, 4, 2], rng=0)
+    assert (policy.sizes, policy.outputs, policy.actions) == ((3, 4, 2), 2, "Discrete")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchpg import returns
-from scratchpg.checks import NonFiniteError
 
 # Three steps with γ = λ = ½, so γλ = ¼. The true successor of the middle step is worth 10 where its episode ended, and
 # is the third state, worth 2, where it went on; the successor of the last step is worth 6.
@@ -230,6 +229,45 @@ def test_integer_rewards_are_not_truncated():
     np.testing.assert_array_equal(returns.td_targets([1, 1], [1, 1], [False, True], 0.5), [1.5, 1])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, bool])
+def test_integers_count_like_floats(dtype):
+    """Among unsigned ones 1 - 2 is 255, and among truth values there is no difference."""
+    rewards, values, next_values = np.array([[0, 1, 1], [1, 1, 0], [1, 0, 1]], dtype)
+    flags = [False, True, False], [False, False, True]
+    expected = everything(*(x.astype(float) for x in (rewards, values, next_values)), *flags)
+    for computed, by_floats in zip(everything(rewards, values, next_values, *flags), expected, strict=True):
+        assert computed.dtype == float
+        np.testing.assert_array_equal(computed, by_floats)
+
+
+@pytest.mark.parametrize("dtype", [int, np.uint8, float])
+@pytest.mark.parametrize("case", CASES)
+def test_flags_may_be_0_and_1(case, dtype):
+    *rows, terminated, truncated = inputs(*case)
+    for computed, by_hand in zip(
+        everything(*rows, terminated.astype(dtype), truncated.astype(dtype)), CASES[case], strict=True
+    ):
+        np.testing.assert_array_equal(computed, by_hand)
+
+
+@pytest.mark.parametrize("where", range(5))
+@pytest.mark.parametrize("wrong", [np.ones(2), np.ones((3, 1)), np.ones((1, 3)), np.ones((3, 1, 1)), 1.0])
+def test_arrays_of_different_shapes_are_refused(where, wrong):
+    """A (3, 1) beside a (3,) would broadcast to (3, 3)."""
+    names = "rewards", "values", "next_values", "terminated", "truncated"
+    rows = [np.ones(3)] * 5
+    rows[where] = wrong
+    with pytest.raises(ValueError, match=r"must be \(T,\) or \(T, N\), all of one shape; got"):
+        returns.gae(*rows, 0.5, 0.5)
+    if where:
+        with pytest.raises(ValueError, match=f"^{names[where]} must be"):
+            returns.n_step(*rows, 0.5, 2)
+    rows = [np.ones(3)] * 5
+    rows[where] = np.array(["1", "2", "3"])
+    with pytest.raises(TypeError, match=f"^{names[where]} must be numbers, not an array <U1"):
+        returns.gae(*rows, 0.5, 0.5)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 def test_the_dtype_is_kept_and_the_arguments_are_too(dtype):
     rewards, values, next_values, terminated, truncated = episodes(0, 9)
@@ -250,9 +288,17 @@ def test_longdouble_is_kept_through_the_arithmetic():
     assert same_bits((G - third * np.array([3, 2, 1])).astype(float), np.zeros(3))
 
 
-def test_an_infinity_is_named_whatever_numpy_is_told_to_do_about_it():
-    with np.errstate(all="raise"), pytest.raises(NonFiniteError, match=r"rewards\[0\] is inf"):
-        returns.td_errors([np.inf], [np.inf], [0.0], [False], 1.0)  # ∞ - ∞
+@pytest.mark.parametrize("where", ["rewards", "values", "next_values"])
+def test_a_nan_is_in_every_result_that_it_counts_for(where):
+    """It is refused where it comes in, by the collector, and where it would do harm, by the optimiser; not lost here."""
+    rows = {"rewards": REWARDS, "values": VALUES, "next_values": VALUES}
+    rows[where] = [1.0, np.nan, 1.0]
+    targets, gae, n_step, G = everything(**rows, terminated=[False] * 3, truncated=[False] * 3)
+    for result, of in (targets, ("rewards", "next_values")), (G, ("rewards",)):
+        assert np.isnan(result[1]) == (where in of)
+    assert np.isnan(G[:2]).all() == (where == "rewards")
+    for result in gae, n_step:
+        assert np.isnan(result[:2]).all() and np.isfinite(result[2])
 
 
 def test_normalized_by_hand():

@@ -5,13 +5,13 @@ from collections import Counter
 import gymnasium as gym
 import numpy as np
 import pytest
-from envs import DISABLED, NEXT_STEP, POISON, SAME_STEP, Scripted, ScriptedVector, observation, reward
-from gymnasium.spaces import Discrete, MultiDiscrete
+from envs import DISABLED, POISON, SAME_STEP, Scripted, ScriptedVector, observation, reward, vector
+from gymnasium.spaces import Discrete
 from helpers import same_bits
 
 from scratchpg import SoftmaxPolicy, Value
-from scratchpg.checks import NonFiniteError
-from scratchpg.rollout import Collector
+from scratchpg.plumbing.check import NonFiniteError
+from scratchpg.rollout import Collector, minibatches
 
 # Three environments whose episodes end in every way, at different times, two of them in the same step, one at once
 SCRIPTS = [
@@ -19,7 +19,6 @@ SCRIPTS = [
     [(4, "truncated"), (1, "terminated")],
     [(2, "both"), (5, "terminated")],
 ]
-MODES = [NEXT_STEP, SAME_STEP]
 CODE = np.array([100.0, 10.0, 1.0])  # (env, episode, step) as one number
 
 
@@ -53,8 +52,8 @@ def transitions(batches, n):
     """The same of environment n, as a learner sees them: the valid rows, with V(s) and V(s') for s and s'."""
     rows = []
     for batch in batches:
-        v, next_v = batch.values(code())
-        columns = v, batch.rewards, next_v, batch.terminated, batch.truncated
+        v = code()(batch.states)
+        columns = v[:-1], batch.rewards, v[1:], batch.terminated, batch.truncated
         valid = batch.valid[:, n]
         rows += zip(*(column[valid, n].tolist() for column in columns), strict=True)
     return rows
@@ -66,14 +65,13 @@ def collect(collector, rows):
 
 
 @pytest.mark.parametrize("rows", [[20], [7, 13], [1] * 20, [2, 3] * 4])
-@pytest.mark.parametrize("mode", MODES)
-def test_segments_follow_the_script_across_calls(mode, rows):
-    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+def test_segments_follow_the_script_across_calls(rows):
+    collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
     batches = collect(collector, rows)
     seen = [transitions(batches, n) for n in range(3)]
     for n in range(3):
         assert seen[n] == scripted(n, 30)[: len(seen[n])]
-        assert len(seen[n]) == 20 if mode == SAME_STEP else 10 <= len(seen[n]) < 20
+        assert 10 <= len(seen[n]) < 20  # the others are reset rows
     rewards = np.concatenate([batch.rewards.ravel() for batch in batches])
     assert POISON not in rewards
     assert collector.steps == sum(map(len, seen)) == sum(batch.valid.sum() for batch in batches)
@@ -88,20 +86,9 @@ def test_a_single_environment_follows_the_script(rows):
     assert collector.steps == len(seen)
 
 
-def test_both_modes_give_the_same_transitions():
-    def counted(mode):
-        batch = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0, greedy=True).collect_episodes(12)
-        columns = *batch.values(code()), batch.actions, batch.rewards, batch.terminated, batch.truncated
-        return Counter(zip(*(column[batch.valid].tolist() for column in columns), strict=True))
-
-    assert counted(NEXT_STEP) == counted(SAME_STEP)
-    assert sum(counted(SAME_STEP).values()) == sum(len(scripted(n, 4)) for n in range(3))
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_the_states_of_valid_rows_are_never_those_of_a_finished_episode(mode):
-    # in NEXT_STEP a reset row starts from the last observation of a finished episode, where nobody acts
-    batch = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0).collect(20)
+def test_the_states_of_valid_rows_are_never_those_of_a_finished_episode():
+    # a reset row starts from the last observation of a finished episode, where nobody acts
+    batch = Collector(ScriptedVector(SCRIPTS), policy(), rng=0).collect(20)
     for n in range(3):
         acted = batch.states[:-1, n][batch.valid[:, n]]
         assert [tuple(s) for s in acted] == [
@@ -109,11 +96,10 @@ def test_the_states_of_valid_rows_are_never_those_of_a_finished_episode(mode):
         ][: len(acted)]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_rows_line_up(mode):
-    batch = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0).collect(20)
+def test_samples_line_up():
+    batch = Collector(ScriptedVector(SCRIPTS), policy(), rng=0).collect(20)
     weights = np.arange(60.0).reshape(20, 3)
-    states, actions, flat = batch.rows(weights)
+    states, actions, flat = batch.samples(weights)
     assert len(states) == len(actions) == len(flat) == batch.valid.sum()
     for state, action, weight in zip(states, actions, flat, strict=True):
         t, n = divmod(int(weight), 3)
@@ -121,19 +107,17 @@ def test_rows_line_up(mode):
         assert (state == batch.states[t, n]).all() and action == batch.actions[t, n]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_actions_are_those_the_environment_took(mode):
-    envs = ScriptedVector(SCRIPTS, mode)
+def test_actions_are_those_the_environment_took():
+    envs = ScriptedVector(SCRIPTS)
     batch = Collector(envs, policy(), rng=0).collect(20)
     assert {*batch.actions.ravel()} == {0, 1}
     for n, env in enumerate(envs.envs):
         np.testing.assert_array_equal(batch.actions[batch.valid[:, n], n], env.actions)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_batch_of_many_rows_is_that_of_several_smaller_ones(mode):
-    whole = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
-    parts = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+def test_a_batch_of_many_rows_is_that_of_several_smaller_ones():
+    whole = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
+    parts = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
     one, several = whole.collect(20), collect(parts, [7, 1, 12])
     for name in ("actions", "rewards", "terminated", "truncated", "valid"):
         assert same_bits(getattr(one, name), np.concatenate([getattr(batch, name) for batch in several]))
@@ -149,9 +133,8 @@ def scripted_returns(index, episodes):
 
 
 @pytest.mark.parametrize("rows", [[20], [7, 13], [1] * 20])
-@pytest.mark.parametrize("mode", MODES)
-def test_returns_are_counted_on_across_calls(mode, rows):
-    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+def test_returns_are_counted_on_across_calls(rows):
+    collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
     batches = collect(collector, rows)
     ended = sum(batch.ended.sum(axis=0) for batch in batches)
     expected = [G for n in range(3) for G in scripted_returns(n, ended[n])]
@@ -172,10 +155,9 @@ def test_mean_return_is_that_of_the_last_100_episodes():
     assert collector.progress().mean_return == np.mean([reward(0, episode, 0) for episode in range(50, 150)])
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("episodes, quota", [(1, [1, 0, 0]), (3, [1, 1, 1]), (7, [3, 2, 2]), (100, [34, 33, 33])])
-def test_whole_episodes_with_a_quota_for_each_environment(mode, episodes, quota):
-    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+def test_whole_episodes_with_a_quota_for_each_environment(episodes, quota):
+    collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
     batch = collector.collect_episodes(episodes)
     assert batch.ended.sum(axis=0).tolist() == quota
     for n in range(3):
@@ -184,19 +166,17 @@ def test_whole_episodes_with_a_quota_for_each_environment(mode, episodes, quota)
         assert not batch.valid[ends[-1] + 1 if len(ends) else 0 :, n].any()
     returns = [G for n in range(3) for G in scripted_returns(n, quota[n])]
     assert Counter(collector.returns) <= Counter(returns) and len(collector.returns) == min(100, len(returns))
-    assert collector.episodes == episodes and collector.steps == batch.valid.sum()
+    assert collector.episodes == episodes
     assert batch.states.shape == (len(batch.rewards) + 1, 3, 3)
     assert batch.ended[-1].any()  # not a row more than it takes
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_whole_episodes_again_and_again(mode):
-    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
-    for _ in range(5):
-        before = collector.steps, collector.episodes
+def test_whole_episodes_again_and_again():
+    collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
+    for k in range(5):
         batch = collector.collect_episodes(6)
         assert batch.ended.sum(axis=0).tolist() == [2, 2, 2]
-        assert collector.steps == before[0] + batch.valid.sum() and collector.episodes == before[1] + 6
+        assert collector.episodes == 6 * (k + 1)
         for n in range(3):  # each batch starts with the first step of an episode
             assert batch.states[0, n, 2] == 0
         expected = [
@@ -206,10 +186,9 @@ def test_whole_episodes_again_and_again(mode):
         assert sum(list(collector.returns)[-6:]) == sum(expected)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_returns_of_segments_after_whole_episodes(mode):
+def test_returns_of_segments_after_whole_episodes():
     # an environment that was done with its quota had begun another episode: its return is that of all its steps
-    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0)
+    collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
     collector.collect_episodes(3)
     before = collector.episodes
     batch = collector.collect(20)
@@ -223,29 +202,47 @@ def test_returns_of_segments_after_whole_episodes(mode):
     assert sorted(list(collector.returns)[before:]) == sorted(whole)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    "how", [lambda collector: collector.collect_episodes(12), lambda collector: collector.collect(9)]
-)
-def test_timesteps(mode, how):
-    batch = how(Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0))
-    (t,) = batch.rows(batch.timesteps())[2:]
-    np.testing.assert_array_equal(t, batch.rows()[0][:, 2])  # the third number of the observation
+def test_every_step_that_an_environment_makes_is_counted():
+    """Also those of episodes that nobody asked for, which come while others are not done; not the reset rows."""
+    envs = ScriptedVector(SCRIPTS)
+    collector, wasted = Collector(envs, policy(), rng=0), 0
+    for collect_some in (lambda: collector.collect_episodes(2), lambda: collector.collect(9)) * 3:
+        before = collector.steps
+        batch = collect_some()
+        assert collector.steps == sum(len(env.actions) for env in envs.envs)
+        wasted += collector.steps - before - batch.valid.sum()
+    assert wasted > 10
 
 
-def test_timesteps_of_a_segment_count_from_its_first_row():
+@pytest.mark.parametrize("rows", [[20], [7, 13], [1] * 20, [2, 3] * 4])
+def test_t_is_the_step_of_the_episode_across_calls(rows):
+    for batch in collect(Collector(ScriptedVector(SCRIPTS), policy(), rng=0), rows):
+        (t,) = batch.samples(batch.t)[2:]
+        np.testing.assert_array_equal(t, batch.samples()[0][:, 2])  # the third number of the observation
+        assert (batch.t[~batch.valid] == -1).all()
+
+
+def test_t_of_whole_episodes():
+    collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
+    for _ in range(3):
+        batch = collector.collect_episodes(12)
+        np.testing.assert_array_equal(batch.t[batch.valid], batch.states[:-1][batch.valid][:, 2])
+        collector.collect(2)  # what comes between does not matter
+
+
+def test_t_goes_on_from_one_segment_to_the_next():
     collector = Collector(Scripted([(5, "terminated")]), policy(), rng=0)
-    collector.collect(3)
+    assert collector.collect(3).t[:, 0].tolist() == [0, 1, 2]
     # steps 3 and 4 of the first episode, the reset row, steps 0 and 1 of the next
     batch = collector.collect(5)
     assert batch.valid[:, 0].tolist() == [True, True, False, True, True]
-    assert batch.timesteps()[batch.valid].tolist() == [0, 1, 0, 1]
+    assert batch.t[:, 0].tolist() == [3, 4, -1, 0, 1]
 
 
 @pytest.mark.parametrize("many", [False, True])
 def test_a_segment_of_reset_rows_only_goes_on_to_the_next(many):
     script = [(1, "terminated")]
-    env = ScriptedVector([script] * 2, NEXT_STEP) if many else Scripted(script)
+    env = ScriptedVector([script] * 2) if many else Scripted(script)
     collector = Collector(env, policy(), rng=0)
     for k in range(1, 5):
         batch = collector.collect(1)
@@ -268,8 +265,8 @@ def test_the_value_of_state_number_0_is_bootstrapped_like_any_other():
             return self.state, 0.0, False, False, {}
 
     batch = Collector(Corridor(), SoftmaxPolicy((2, 2), rng=0), rng=0).collect(4)
-    _, next_v = batch.values(Value((2,), theta=np.array([9.0, 7.0, 0.0])))
-    assert next_v[:, 0].tolist() == [9, 7, 9, 7]
+    values = Value((2,), theta=np.array([9.0, 7.0, 0.0]))(batch.states)
+    assert values[1:, 0].tolist() == [9, 7, 9, 7]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -294,7 +291,7 @@ def test_an_observation_that_is_reused_by_the_environment_is_copied():
 
 
 def test_observations_of_an_earlier_batch_stay_as_they_are():
-    collector = Collector(ScriptedVector(SCRIPTS, SAME_STEP), policy(), rng=0)
+    collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
     first = collector.collect(6)
     kept = first.states.copy(), first.rewards.copy(), first.valid.copy()
     collector.collect(6), collector.collect_episodes(3)
@@ -309,7 +306,7 @@ def test_the_environment_is_seeded_once_with_an_int():
     collector = Collector(env, policy(), rng=0)
     collector.collect(10), collector.collect_episodes(3)
     assert type(env.seeds[0]) is int and len(env.seeds) > 5 and set(env.seeds[1:]) == {None}
-    envs = ScriptedVector(SCRIPTS, NEXT_STEP)
+    envs = ScriptedVector(SCRIPTS)
     collector = Collector(envs, policy(), rng=0)
     collector.collect(10), collector.collect_episodes(3)
     assert type(envs.seeds[0]) is int and len(envs.seeds) == 2 and envs.seeds[1] is None
@@ -341,13 +338,12 @@ def test_the_generator_passed_in_is_the_one_that_is_used():
 def test_episodes_differ_from_each_other():
     env = gym.make("CartPole-v1")
     batch = Collector(env, SoftmaxPolicy.for_env(env, rng=0), rng=0).collect_episodes(5)
-    first = batch.states[:-1][batch.valid & (batch.timesteps() == 0)]
+    first = batch.states[:-1][batch.valid & (batch.t == 0)]
     assert len(first) == 5 and len(np.unique(first, axis=0)) == 5
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_greedy_takes_the_most_probable_action_and_draws_nothing(mode):
-    collector = Collector(ScriptedVector(SCRIPTS, mode), policy(), rng=0, greedy=True)
+def test_greedy_takes_the_most_probable_action_and_draws_nothing():
+    collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0, greedy=True)
     before = collector.rng.bit_generator.state
     batch = collector.collect(20)
     assert collector.rng.bit_generator.state == before
@@ -374,10 +370,9 @@ def test_greedy_takes_the_most_probable_action_and_draws_nothing(mode):
     "make",
     [
         lambda replace: Scripted([(2, "truncated")], replace=replace),
-        lambda replace: ScriptedVector([[(2, "truncated")]] * 2, NEXT_STEP, replace=replace),
-        lambda replace: ScriptedVector([[(2, "truncated")]] * 2, SAME_STEP, replace=replace),
+        lambda replace: ScriptedVector([[(2, "truncated")]] * 2, replace=replace),
     ],
-    ids=["single", "next step", "same step"],
+    ids=["single", "vector"],
 )
 def test_what_is_not_finite_is_refused_by_name(make, what, at, message, bad):
     with np.errstate(invalid="ignore"), pytest.raises(NonFiniteError, match=f"{message} must be finite.* is {bad}"):
@@ -388,25 +383,22 @@ def test_non_finite_error_is_both_kinds():
     assert issubclass(NonFiniteError, FloatingPointError) and issubclass(NonFiniteError, ValueError)
 
 
-# Autoreset modes
+# Vector environments
 
 
-@pytest.mark.parametrize("mode", [DISABLED, "NextStep", None])
+@pytest.mark.parametrize("mode", [SAME_STEP, DISABLED, "NextStep", None])
 def test_other_autoreset_modes_are_refused(mode):
     envs = ScriptedVector(SCRIPTS, mode)
-    with pytest.raises(ValueError, match="must have autoreset mode NEXT_STEP or SAME_STEP, not"):
+    with pytest.raises(ValueError, match=f"must have autoreset mode NEXT_STEP, as by .*AutoresetMode.NEXT_STEP.*{mode}"):
         Collector(envs, policy(), rng=0)
     envs.metadata = {}
-    with pytest.raises(ValueError, match="must have autoreset mode NEXT_STEP or SAME_STEP, not None"):
+    with pytest.raises(ValueError, match="must have autoreset mode NEXT_STEP, as by .*, not {}"):
         Collector(envs, policy(), rng=0)
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("copy", [True, False])
-def test_gymnasiums_own_vector_environment(mode, copy):
-    from gymnasium.vector import SyncVectorEnv
-
-    envs = SyncVectorEnv([lambda i=i: Scripted(SCRIPTS[i], i) for i in range(3)], copy=copy, autoreset_mode=mode)
+def test_gymnasiums_own_vector_environment(copy):
+    envs = vector(lambda i: Scripted(SCRIPTS[i], i), 3, copy=copy)
     collector = Collector(envs, policy(), rng=0)
     batches = collect(collector, [7, 13])
     for n in range(3):
@@ -421,46 +413,20 @@ def test_an_episode_that_never_ends_because_of_nan_is_refused():
         Collector(endless, SoftmaxPolicy((3, 2), rng=0), 0).collect_episodes(1)
 
 
-def test_last_observations_outlive_the_memory_they_came_in():
-    """An environment may write its next last observation where it wrote the one before."""
-    env, memory = ScriptedVector([[(2, "truncated")]], SAME_STEP), np.empty(3, np.float32)
-    step = env.step
-
-    def stepped(actions):
-        *results, info = step(actions)
-        if info:
-            memory[:] = info["final_obs"][0]
-            info["final_obs"][0] = memory
-        return *results, info
-
-    env.step = stepped
-    batch = Collector(env, policy(), rng=0).collect(6)
-    assert [state.tolist() for _, _, state in batch.last_states] == [observation(0, k, 2).tolist() for k in range(3)]
-
-
 @pytest.mark.parametrize("seen", [0.5, [0.5], [0.5, 0.5], [[0.5, 0.5, 0.5]]])
 def test_observations_of_another_shape_are_refused(seen):
     env = Scripted([(5, "terminated")])
     env._observation = lambda: np.array(seen, np.float32)
-    with pytest.raises(ValueError, match=r"must have shape \(3,\), not"):
+    with pytest.raises(ValueError, match=r"observations? must be numbers of shape .*3,\), as Box"):
         Collector(env, SoftmaxPolicy((3, 2), rng=0), 0)
 
 
-def test_actions_have_the_dtype_of_the_action_space():
-    envs, seen = ScriptedVector([[(5, "terminated")]] * 2, NEXT_STEP), []
-    envs.action_space = MultiDiscrete([2, 2], dtype=np.int32)
-    step = envs.step
-    envs.step = lambda actions: seen.append(actions.dtype) or step(actions)
-    Collector(envs, SoftmaxPolicy((3, 2), rng=0), 0).collect(3)
-    assert seen == [np.int32] * 3
-
-
-def test_a_same_step_environment_must_give_the_last_observation():
-    envs = ScriptedVector([[(2, "truncated")]], SAME_STEP)
-    step = envs.step
-    envs.step = lambda actions: (*step(actions)[:4], {})
-    with pytest.raises(ValueError, match="final_obs"):
-        Collector(envs, SoftmaxPolicy((3, 2), rng=0), 0).collect(3)
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8])
+@pytest.mark.parametrize("start", [0, 3])
+def test_actions_have_the_dtype_of_the_action_space(dtype, start):
+    envs = ScriptedVector([[(5, "terminated")]] * 2, action_space=Discrete(2, start=start, dtype=dtype))
+    Collector(envs, SoftmaxPolicy((3, 2), rng=0), 0).collect(3)  # a scripted environment takes nothing else
+    assert {type(action) for action in envs.envs[0].actions} == {dtype}
 
 
 def test_returns_do_not_depend_on_earlier_episodes():
@@ -470,3 +436,17 @@ def test_returns_do_not_depend_on_earlier_episodes():
     collector = Collector(env, SoftmaxPolicy((3, 2), rng=0), 0)
     collector.collect(10)
     assert list(collector.returns)[1:] == pytest.approx([0.3, 0.3], rel=1e-15)
+
+
+# Minibatches
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(12, [5, 5, 2]), (10, [5, 5]), (3, [3]), (1, [1])])
+def test_minibatches_take_every_row_once(n, sizes):
+    rng = np.random.default_rng(0)
+    first, second = ([*minibatches(n, 5, rng)] for _ in range(2))
+    for batches in first, second:
+        assert [len(i) for i in batches] == sizes
+        assert sorted(np.concatenate(batches)) == [*range(n)]
+    if n > 3:
+        assert np.concatenate(first).tolist() != np.concatenate(second).tolist()  # drawn anew for each pass

@@ -54,6 +54,8 @@ def test_any_leading_shape():
     values = value(states)
     assert values.shape == (6, 2)
     np.testing.assert_array_equal(values.ravel(), value(states.reshape(12, 3)))
+    np.testing.assert_allclose(values, value(states.swapaxes(0, 1)).T, rtol=1e-5)
+    assert value(states[:0]).shape == (0, 2) and value(states[None]).shape == (1, 6, 2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
@@ -74,8 +76,32 @@ def test_theta_can_be_handed_in_and_stepped_in_place():
     value = Value((3,), theta=theta)
     value.theta -= 0.5
     assert value.theta is theta and (theta == -0.5).all() and value(np.ones((1, 3))) == -2
-    with pytest.raises(AttributeError, match="theta"):
-        value.theta = np.ones(4)
+    value.theta = another = np.ones(4)  # or it is replaced
+    assert value.theta is another and value.net.theta is another and (theta == -0.5).all()
+    assert value(np.ones((1, 3))) == 4
+    with pytest.raises(ValueError, match=r"theta must be .* of shape \(4,\) for sizes \(3, 1\), not an array"):
+        value.theta = np.ones(5)
+    assert value.theta is another
+
+
+def test_a_single_state_is_refused_with_what_to_write():
+    value, state = Value((3, 4), rng=0), np.ones(3)
+    with pytest.raises(ValueError, match=r"must have shape \(B, 3\), not \(3,\); .* as state\[None\]$"):
+        value(state)
+    assert value(state[None]).shape == (1,)
+
+
+def test_states_of_another_width_are_refused():
+    """Also where their numbers would make up rows of the right width."""
+    value = Value((3, 4), rng=0)
+    for shape in (3, 4), (2, 3, 2), (3, 1), (1, 1, 1, 6):
+        with pytest.raises(ValueError, match=rf"the input must have shape \(B, 3\), not \(\d+, {shape[-1]}\)"):
+            value(np.ones(shape))
+
+
+def test_what_a_value_says_of_itself():
+    value = Value([3, 4], rng=0)
+    assert (value.sizes, value.outputs, value.actions) == ((3, 4), 1, None)
 
 
 def test_for_env():

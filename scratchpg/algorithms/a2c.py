@@ -16,20 +16,18 @@ than PPO, and its return swings; one slow environment holds up all the others, w
 asynchrony.
 """
 
-from collections.abc import Iterator
-
 from ..optim import RMSProp
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..policy import Policy
 from ..returns import gae, normalized
 from ..rollout import Collector
 from ..value import Value
 
 
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> float:
+def loss(policy: Policy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> float:
     """(4.4)  L(θ) = -mean_t [ log π_θ(a_t|s_t) A_t + β H(π_θ(·|s_t)) ]; β is ent_coef.
 
-    A surrogate: only its gradient means something. states (B, observation), actions (B,), advantages (B,).
+    A surrogate: only its gradient means something. states (B, observation), actions (B,) or (B, d), advantages (B,).
     """
     states, advantages = check.rows(states, advantages=advantages)
     check.weight(ent_coef=ent_coef)
@@ -37,12 +35,11 @@ def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array
     return -(advantages * pi.log_prob(actions) + ent_coef * pi.entropy()).mean()
 
 
-def gradient(
-    policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0
-) -> Array:
+def gradient(policy: Policy, states: Array, actions: Array, advantages: Array, *, ent_coef: float = 0.0) -> Array:
     """∇ of (4.4), flat in θ: -mean_t [ A_t ∇log π_θ(a_t|s_t) + β ∇H(π_θ(·|s_t)) ]. Arguments as in `loss`.
 
     >>> import numpy as np
+    >>> from scratchpg import SoftmaxPolicy
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½), where ∇H = 0
     >>> gradient(policy, [[1.0], [1.0]], [1, 0], [2.0, -2.0], ent_coef=0.1)  # both ask for more of action 1
     array([ 1., -1.,  1., -1.])
@@ -58,7 +55,7 @@ def gradient(
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
     total_steps: int = 100_000,  # of all environments together
@@ -73,7 +70,10 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and value in place; yields Progress after every update."""
+    """Train policy and value in place; yields Progress after every update.
+
+    A time limit is no end: after it V(s_{t+1}) stands for what would have come.
+    """
     check.fit(env, value=value)
     check.natural(total_steps=total_steps)
     check.optional(check.count, n_steps=n_steps)
@@ -86,20 +86,19 @@ def train(
     actor = RMSProp(policy.theta, max_grad_norm=max_grad_norm)
     critic = RMSProp(value.theta, max_grad_norm=max_grad_norm)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = scheduled(learning_rate, done)
             critic.learning_rate = scheduled(value_learning_rate or learning_rate, done)
             batch = collector.collect(n_steps) if n_steps else collector.collect_episodes(collector.n_envs)
             values = value(batch.states)
-            flags = batch.terminated, batch.truncated
-            advantages = gae(batch.rewards, values[:-1], values[1:], *flags, gamma, gae_lambda)
+            steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
+            advantages = gae(*steps, gamma, gae_lambda)
             targets = advantages + values[:-1]
             states, actions, targets, advantages = batch.samples(targets, advantages)
-            if normalize_advantage:
-                advantages = normalized(advantages)
-            critic.step(value.mse_gradient(states, targets))
+            advantages = normalized(advantages) if normalize_advantage else advantages
+            critic.step(value.mse_gradient(states, targets))  # the target is a constant: a semi-gradient
             gradient_norm = actor.step(gradient(policy, states, actions, advantages, ent_coef=ent_coef))
             yield collector.progress(gradient_norm=gradient_norm)
 

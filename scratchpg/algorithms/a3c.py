@@ -4,15 +4,14 @@ In A2C a slow environment starves the learner. Here N processes explore at once,
 a generator of its own, and each writes what it learned into the parameters that all of them share:
 
     (5.1)  each worker, for ever:  θ' ← θ, φ' ← φ;  collect up to n steps with π_θ';
-           g ← ∇L (4.4), (2.3) at θ', φ';   θ ← θ - η·precondition(g), straight into the shared arrays
+           g ← ∇L (4.4), (2.3) at θ', φ';   θ ← θ - η·direction(g), straight into the shared arrays
 
-The gradient is A2C's. Nothing on that path waits for another worker: while one reads θ another may be half way through
-writing it, a step may get lost, and g is used a little later than the θ' it was taken at. This noise is tolerated. The
-averages of RMSProp are shared in the same way. A worker that is halted, at any instant, halts no other.
+The gradient is A2C's. Nothing waits for another worker: while one reads θ another may be half way through writing it, a
+step may get lost, and g is used a little later than the θ' it was taken at. This noise is tolerated. The averages of
+RMSProp are shared in the same way. A worker that is halted, at any instant, halts no other.
 
-Use it where the environment is slow: N workers wait at the same time. Where it is fast, A2C with a vector of
-environments is simpler and can be repeated bit for bit, which A3C with more than one worker can't. Its loss is A2C's.
-Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3, whose dθ accumulates a sum over steps where this is a mean.
+Use it where the environment is slow: N workers wait at the same time. Else A2C with a vector is simpler, and the same
+seed gives the same bits. Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3, which sums over steps.
 """
 
 import multiprocessing
@@ -20,27 +19,28 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ..optim import RMSProp
-from ..plumbing import AnyEnv, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Loop, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..plumbing.processes import Shared, watch
 from ..plumbing.spaces import build
-from ..policy import SoftmaxPolicy
+from ..policy import Policy
 from ..returns import gae
 from ..rollout import Collector
 from ..value import Value
 from .a2c import gradient, loss
 
 __all__ = ["gradient", "loss", "train", "worker"]
-STEPS, EPISODES, RETURNS, N_RETURNS = range(4)  # what each worker counts: a column each of `shared.counters`
+STEPS, EPISODES, RETURNS, N_RETURNS = range(4)  # the columns of `shared.counters`, a row for each worker
 
 
 def train(
     make_env: str | Callable[[], AnyEnv],
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
     workers: int = 2,  # processes, each with an environment of its own
@@ -52,7 +52,7 @@ def train(
     learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
     max_grad_norm: float = 0.5,  # a longer gradient is scaled down to this length
     start_method: str | None = None,  # "fork", "spawn" or "forkserver"; None is the platform's default
-    seed: int | None = None,  # of all randomness; with one worker the same seed gives the same bits
+    seed: int | None = None,  # of all randomness: with one worker the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
     """Train policy and value in place with `workers` processes; yields Progress some twenty times a second.
@@ -60,9 +60,8 @@ def train(
     make_env: an environment id, or a function that makes one; "spawn" and "forkserver" need it, and the classes of the
         networks, at the top of a module.
 
-    The run ends when all workers have, so one that hangs keeps it waiting. Closing the run, or Ctrl-C, stops them all.
-    A worker that fails ends the run with a RuntimeError (a FloatingPointError if it diverged) that names it and its
-    traceback or signal; what was learned so far is kept.
+    It ends when all workers have, so one that hangs keeps it waiting. Closing it, or Ctrl-C, stops them all. One that
+    fails ends it with its traceback or signal; what was learned so far is kept.
     """
     with closing(build(make_env)) as env:
         check.fit(env, policy=policy, value=value)
@@ -72,7 +71,7 @@ def train(
     check.weight(ent_coef=ent_coef)
     check.schedule(learning_rate=learning_rate)
     check.bound(max_grad_norm=max_grad_norm)
-    context, rngs = multiprocessing.get_context(start_method), make_rng(seed, rng).spawn(workers)
+    context = multiprocessing.get_context(start_method)
     shared: Any = Shared(
         context,
         theta=policy.theta,
@@ -81,20 +80,14 @@ def train(
         phi_mean_square=np.zeros_like(value.theta),
         counters=np.zeros((workers, 4)),
     )
-    settings = dict(
-        total_steps=total_steps,
-        n_steps=n_steps,
-        gamma=gamma,
-        gae_lambda=gae_lambda,
-        ent_coef=ent_coef,
-        learning_rate=learning_rate,
-        max_grad_norm=max_grad_norm,
-    )
+    settings = SimpleNamespace(total_steps=total_steps, n_steps=n_steps, gamma=gamma, gae_lambda=gae_lambda)
+    settings.ent_coef, settings.learning_rate, settings.max_grad_norm = ent_coef, learning_rate, max_grad_norm
+    rngs = make_rng(seed, rng).spawn(workers)
     jobs = [(shared, i, make_env, policy, value, rng, settings) for i, rng in enumerate(rngs)]
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         try:
-            with closing(watch(context, _run_worker, jobs, seconds=0.05)) as looks:
+            with closing(watch(context, worker, jobs, seconds=0.05)) as looks:
                 for _ in looks:
                     policy.theta[:], value.theta[:] = shared.theta, shared.phi
                     total = shared.counters.sum(axis=0)
@@ -107,52 +100,31 @@ def train(
 
 
 def worker(
-    shared: Any,
-    index: int,
-    env: AnyEnv,
-    policy: SoftmaxPolicy,
-    value: Value,
-    rng: Rng,
-    *,
-    total_steps: int,
-    n_steps: int,
-    gamma: float,
-    gae_lambda: float,
-    ent_coef: float,
-    learning_rate: Schedule,
-    max_grad_norm: float,
+    shared: Any, index: int, make_env: Any, policy: Policy, value: Value, rng: Rng, settings: Any
 ) -> Iterator[None]:
-    """(5.1), the life of one worker, whose own `policy` and `value` are θ' and φ'.
-
-    Each `next` goes as far as the next gradients and stops before they are written, so workers can also be driven by
-    hand, in one process, in any order.
+    """(5.1), the life of one worker. Each `next` goes as far as the next gradients and stops before they are written:
+    so workers can also be driven by hand, in one process, in any order. settings: those of `train`, by name.
     """
-    collector = Collector(env, policy, rng)
-    collector.returns = deque(maxlen=max(100 // len(shared.counters), 1))  # about 100 with those of the other workers
-    actor = RMSProp(shared.theta, mean_square=shared.theta_mean_square, max_grad_norm=max_grad_norm)
-    critic = RMSProp(shared.phi, mean_square=shared.phi_mean_square, max_grad_norm=max_grad_norm)
+    policy, value = deepcopy((policy, value))  # θ' and φ'
+    actor = RMSProp(shared.theta, mean_square=shared.theta_mean_square, max_grad_norm=settings.max_grad_norm)
+    critic = RMSProp(shared.phi, mean_square=shared.phi_mean_square, max_grad_norm=settings.max_grad_norm)
 
-    while (steps := shared.counters[:, STEPS].sum()) < total_steps:
-        actor.learning_rate = critic.learning_rate = scheduled(learning_rate, steps / total_steps)
-        policy.theta[:], value.theta[:] = shared.theta, shared.phi
-        batch = collector.collect(n_steps)
-        values = value(batch.states)
-        flags = batch.terminated, batch.truncated
-        advantages = gae(batch.rewards, values[:-1], values[1:], *flags, gamma, gae_lambda)
-        targets = advantages + values[:-1]
-        states, actions, targets, advantages = batch.samples(targets, advantages)
-        d_phi = value.mse_gradient(states, targets)
-        d_theta = gradient(policy, states, actions, advantages, ent_coef=ent_coef)
-        yield
-        critic.step(d_phi)
-        actor.step(d_theta)
-        returns = collector.returns
-        shared.counters[index] = collector.steps, collector.episodes, sum(returns), len(returns)
-
-
-def _run_worker(
-    shared: Any, index: int, make_env: Any, policy: SoftmaxPolicy, value: Value, rng: Rng, settings: dict[str, Any]
-) -> Iterator[None]:
-    """What a worker process runs: `worker`, with an environment and networks of its own."""
     with closing(build(make_env)) as env:
-        yield from worker(shared, index, env, *deepcopy((policy, value)), rng, **settings)
+        collector = Collector(env, policy, rng)
+        returns = collector.returns = deque(maxlen=max(100 // len(shared.counters), 1))  # about 100 of all workers
+        while (steps := shared.counters[:, STEPS].sum()) < settings.total_steps:
+            done = steps / settings.total_steps
+            actor.learning_rate = critic.learning_rate = scheduled(settings.learning_rate, done)
+            policy.theta[:], value.theta[:] = shared.theta, shared.phi
+            batch = collector.collect(settings.n_steps)
+            values = value(batch.states)
+            steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
+            advantages = gae(*steps, settings.gamma, settings.gae_lambda)
+            targets = advantages + values[:-1]
+            states, actions, targets, advantages = batch.samples(targets, advantages)
+            d_phi = value.mse_gradient(states, targets)
+            d_theta = gradient(policy, states, actions, advantages, ent_coef=settings.ent_coef)
+            yield
+            critic.step(d_phi)
+            actor.step(d_theta)
+            shared.counters[index] = collector.steps, collector.episodes, sum(returns), len(returns)

@@ -20,23 +20,21 @@ V is wrong; with one update per step it takes few steps and many seconds. "mc" i
 2018, 13.5, and their (3.14), (6.1), (6.2), (6.5) for (3.3), (3.5), (3.6), (3.7), with R_{t+1} for r_t.
 """
 
-from collections.abc import Iterator
-
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..policy import Policy
 from ..returns import discounted, td_targets
 from ..rollout import Collector
 from ..value import Value
 
 
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array) -> float:
+def loss(policy: Policy, states: Array, actions: Array, advantages: Array) -> float:
     """L(θ) = -mean_t log π_θ(a_t|s_t) A_t: a surrogate, only its gradient means something. All arguments (B, …)."""
     states, advantages = check.rows(states, advantages=advantages)
     return -(advantages * policy(states).log_prob(actions)).mean()
 
 
-def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: Array) -> Array:
+def gradient(policy: Policy, states: Array, actions: Array, advantages: Array) -> Array:
     """∇L(θ) = -mean_t A_t ∇log π_θ(a_t|s_t), flat in θ: the mean over steps, where REINFORCE's is over episodes."""
     states, advantages = check.rows(states, advantages=advantages)
     pi = policy(states)
@@ -46,10 +44,10 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, advantages: A
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
-    method: str = "td",  # the critic learns after each step (3.6); "mc": after each episode (3.5)
+    method: str = "td",  # the critic learns after each step (3.6); "mc": after each episode or its time limit (3.5)
     total_steps: int = 100_000,  # of all environments together
     gamma: float = 0.99,  # the discount γ
     learning_rate: Schedule = 1e-3,  # a number, or (first, last): linear over total_steps
@@ -58,7 +56,10 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and value in place; yields Progress after every update."""
+    """Train policy and value in place; yields Progress after every update.
+
+    A time limit is no end: after it V(s_{t+1}) stands for what would have come.
+    """
     check.fit(env, value=value)
     if method not in ("td", "mc"):
         raise ValueError(f'method must be "td" or "mc", not {method!r}')
@@ -70,7 +71,7 @@ def train(
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = scheduled(learning_rate, done)

@@ -14,11 +14,9 @@ Use it wherever you would use REINFORCE: the same expectation, as a rule with le
 an episode. Its loss rises like REINFORCE's as long as V lags behind the returns. Source: Williams 1992, as there.
 """
 
-from collections.abc import Iterator
-
 from ..optim import Adam
-from ..plumbing import AnyEnv, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
+from ..plumbing import AnyEnv, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..policy import Policy
 from ..returns import discounted, explained_variance
 from ..rollout import Collector
 from ..value import Value
@@ -29,7 +27,7 @@ __all__ = ["gradient", "loss", "train"]
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
     total_steps: int = 100_000,  # of all environments together
@@ -57,7 +55,7 @@ def train(
     actor, critic = Adam(policy.theta), Adam(value.theta)
     N = n_episodes or collector.n_envs
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = scheduled(learning_rate, done)

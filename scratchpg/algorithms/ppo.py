@@ -1,45 +1,38 @@
 """PPO, proximal policy optimisation: use each batch several times, and do not run away with it.
 
-(7.2) One large step of the vanilla gradient can push 50/50 to 99/1: exploration dies, and the old advantages are wrong.
-PPO asks for more of a good action, but not too much more, in many small steps: each sample counts by the ratio to the
-policy that collected it, and stops pushing past 1 ± ε. The ratio also lets a batch be used again: (7.1) after a step on
-θ the plain estimate from the old batch is biased; one ratio per step repairs the choice of a_t.
+(7.2) One large vanilla step can push 50/50 to 99/1, and exploration dies. PPO takes many small ones: each sample counts
+by the ratio to the policy that collected it, up to 1 ± ε. (7.1) The ratio also repairs the bias of a batch used again.
 
     (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
-    (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t)     at θ = θ_old: the A2C gradient
-           clipped means: A_t > 0 and r_t > 1+ε, or A_t < 0 and r_t < 1-ε
+    (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t)
+           clipped: r_t > 1+ε where A_t > 0, r_t < 1-ε where A_t < 0;  at θ = θ_old it is the A2C gradient
 
-Use it first: of this family it takes the fewest environment steps. It has the most to tune, and its clip is no bound:
-over many epochs the policy can still drift far (watch `kl`). Source: Schulman et al. 2017, arXiv:1707.06347, eq. 6, 7.
+Use it first: of its family it takes the fewest environment steps, but has the most to tune. Its clip is no bound: watch
+`kl`. Source: Schulman et al. 2017, arXiv:1707.06347, eq. 6 and 7, which maximise what is minimised here.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy, drift
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..policy import Policy, drift
 from ..returns import explained_variance, gae, normalized
 from ..rollout import Collector, minibatches
 from ..value import Value
 
 
 def loss(
-    policy: SoftmaxPolicy,
+    policy: Policy,
     states: Array,
     actions: Array,
-    old_log_prob: Array,
+    old_log_prob: Array,  # log π_θold(a_t|s_t), (B,), of the policy that collected the rows
     advantages: Array,
     *,
-    clip_range: float = 0.2,
-    ent_coef: float = 0.0,
+    clip_range: float = 0.2,  # ε
+    ent_coef: float = 0.0,  # β
 ) -> float:
-    """(6.2) with an entropy bonus:  L(θ) = -mean_t [ min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β H(π_θ(·|s_t)) ].
-
-    A surrogate: only its gradient means something. old_log_prob (B,) is log π_θold(a_t|s_t), ε clip_range, β ent_coef.
-    """
+    """(6.2) with an entropy bonus:  L(θ) = -mean_t [ min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β H(π_θ(·|s_t)) ]."""
     states, old_log_prob, advantages = check.rows(states, old_log_prob=old_log_prob, advantages=advantages)
     check.weight(clip_range=clip_range, ent_coef=ent_coef)
     pi = policy(states)
@@ -49,17 +42,18 @@ def loss(
 
 
 def gradient(
-    policy: SoftmaxPolicy,
+    policy: Policy,
     states: Array,
     actions: Array,
-    old_log_prob: Array,
+    old_log_prob: Array,  # log π_θold(a_t|s_t), (B,), of the policy that collected the rows
     advantages: Array,
     *,
-    clip_range: float = 0.2,
-    ent_coef: float = 0.0,
+    clip_range: float = 0.2,  # ε
+    ent_coef: float = 0.0,  # β
 ) -> Array:
-    """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ]. Arguments as in `loss`.
+    """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ].
 
+    >>> from scratchpg import SoftmaxPolicy
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)
     >>> gradient(policy, [[1.0]] * 2, [1, 1], np.log([0.5, 0.4]), [2.0, 9.0])  # r = 1 and 1.25: the second is clipped
     array([ 0.5, -0.5,  0.5, -0.5])
@@ -78,7 +72,7 @@ def gradient(
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     value: Value,
     *,
     total_steps: int = 100_000,  # of all environments together
@@ -105,37 +99,33 @@ def train(
     check.flag(normalize_advantage=normalize_advantage)
     check.schedule(learning_rate=learning_rate, clip_range=clip_range)
     check.optional(check.positive, target_kl=target_kl)
-    rng = make_rng(seed, rng)
-    collector = Collector(env, policy, rng)
-    shuffler = rng.spawn(1)[0]  # apart from rng, so that shuffling changes no action: PPO can then be A2C bit for bit
+    collector = Collector(env, policy, make_rng(seed, rng))
+    shuffler = collector.rng.spawn(1)[0]  # apart, so that shuffling changes no action: PPO can be A2C bit for bit
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = critic.learning_rate = scheduled(learning_rate, done)
             epsilon = scheduled(clip_range, done)
             batch = collector.collect(n_steps)
             values = value(batch.states)
-            flags = batch.terminated, batch.truncated
-            advantages = gae(batch.rewards, values[:-1], values[1:], *flags, gamma, gae_lambda)
+            steps = batch.rewards, values[:-1], values[1:], batch.terminated, batch.truncated
+            advantages = gae(*steps, gamma, gae_lambda)
             targets = advantages + values[:-1]
             states, actions, targets, advantages = batch.samples(targets, advantages)
             old = policy(states)
             old_log_prob = old.log_prob(actions)
             for _ in range(n_epochs):
                 for i in minibatches(len(states), batch_size, shuffler):
-                    s, a, A = states[i], actions[i], advantages[i]
-                    if normalize_advantage:
-                        A = normalized(A)
-                    critic.step(value.mse_gradient(s, targets[i]))
-                    g = gradient(policy, s, a, old_log_prob[i], A, clip_range=epsilon, ent_coef=ent_coef)
-                    gradient_norm = actor.step(g)
+                    critic.step(value.mse_gradient(states[i], targets[i]))
+                    A = normalized(advantages[i]) if normalize_advantage else advantages[i]
+                    rows = states[i], actions[i], old_log_prob[i], A
+                    gradient_norm = actor.step(gradient(policy, *rows, clip_range=epsilon, ent_coef=ent_coef))
                 if target_kl is not None and not old.kl(policy(states)).mean() <= target_kl:
                     break
-            fit = explained_variance(targets, value(states))
-            diagnostics = drift(old, policy(states), actions, epsilon)
-            yield collector.progress(**diagnostics, explained_variance=fit, gradient_norm=gradient_norm)
+            fit = {"explained_variance": explained_variance(targets, value(states)), "gradient_norm": gradient_norm}
+            yield collector.progress(**drift(old, policy(states), actions, epsilon), **fit)
 
     return run(updates())

@@ -17,34 +17,33 @@ episodes are long: nothing is learned before one is over, and it is thrown away 
 returns, which are the weights of its sum. Source: Williams 1992, Machine Learning 8, 229-256.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..policy import Policy
 from ..returns import discounted
 from ..rollout import Collector
 
 
-def loss(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> float:
+def loss(policy: Policy, states: Array, actions: Array, weights: Array, *, episodes: int) -> float:
     """(1.11)  L(θ) = -(1/N) Σ_n Σ_t log π_θ(a_t|s_t) Ψ_t: the mean over episodes of the sum over their steps.
 
     A surrogate: its value means nothing. Only its gradient does, at the θ that collected the data.
 
-    states (B, observation), actions (B,), weights Ψ (B,): the steps of all episodes, in any order.
+    states (B, observation), actions (B,) or (B, d), weights Ψ (B,): the steps of all episodes, in any order.
     """
     states, weights = check.rows(states, weights=weights)
     check.count(episodes=episodes)
     return -(weights * policy(states).log_prob(actions)).sum() / episodes
 
 
-def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Array:
+def gradient(policy: Policy, states: Array, actions: Array, weights: Array, *, episodes: int) -> Array:
     """∇ of (1.11), flat in θ: -(1/N) Σ_n Σ_t Ψ_t ∇log π_θ(a_t|s_t). Arguments as in `loss`.
 
     With Ψ_t = γ^t G_t it is the estimate of -∇J by (1.10), with Ψ_t = R(τ) that by (1.9).
 
+    >>> from scratchpg import SoftmaxPolicy
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)
     >>> gradient(policy, [[1.0]], [1], [2.0], episodes=1)  # -Ψ (onehot(a) - π), for W and for b
     array([ 1., -1.,  1., -1.])
@@ -58,7 +57,7 @@ def gradient(policy: SoftmaxPolicy, states: Array, actions: Array, weights: Arra
 
 def train(
     env: AnyEnv,
-    policy: SoftmaxPolicy,
+    policy: Policy,
     *,
     total_steps: int = 100_000,  # of all environments together
     n_episodes: int | None = None,  # N of (1.11); None is one episode of each environment
@@ -82,7 +81,7 @@ def train(
     actor = Adam(policy.theta)
     N = n_episodes or collector.n_envs
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
             actor.learning_rate = scheduled(learning_rate, done)

@@ -2,6 +2,6 @@
 
 from . import check
 from .check import AnyEnv, Array, Rng, Schedule
-from .run import Progress, Updates, make_rng, run, scheduled
+from .run import Loop, Progress, Updates, make_rng, run, scheduled
 
-__all__ = ["AnyEnv", "Array", "Progress", "Rng", "Schedule", "Updates", "check", "make_rng", "run", "scheduled"]
+__all__ = ["AnyEnv", "Array", "Loop", "Progress", "Rng", "Schedule", "Updates", "check", "make_rng", "run", "scheduled"]

@@ -122,6 +122,11 @@ def observation_size(env: AnyEnv) -> int:
         raise ValueError(f"observations must be flattenable to a fixed number of values, not {space}") from None
 
 
+def has_box(env: AnyEnv) -> bool:
+    """Are its actions those of a Box: arrays of numbers?"""
+    return isinstance(spaces_of(env)[1], Box)
+
+
 def action_size(env: AnyEnv, kind: str) -> int:
     """The number of actions of a "Discrete" space, or of the dimensions of a "Box" of floats."""
     space = spaces_of(env)[1]

@@ -31,21 +31,12 @@ def save(path: File, policy: Any, value: Any = None, *, env: str | None = None, 
     about: dict[str, Any] = {"format": FORMAT, "env": env}
     networks = {"policy": policy} | ({} if value is None else {"value": value}) | networks
     for name, network in networks.items():
-        if (
-            not hasattr(network, "net")
-            or (name == "policy") != (network.actions is not None)
-            or not isinstance(env, str | None)
-        ):
-            raise TypeError(
-                f"save takes a policy, perhaps a value, and the id of an environment, not {network!r}, {env!r}"
-            )
+        kind, is_policy = type(network), getattr(network, "actions", None) is not None
+        if not hasattr(network, "net") or is_policy != (name == "policy") or not isinstance(env, str | None):
+            raise TypeError(f"save takes a policy, then a value or None, and an id or None, not {network!r}, {env!r}")
         check.finite(f"the parameters of the {name}", network.theta)
-        kind = type(network)
-        known = (
-            kind.__qualname__
-            if getattr(OURS, kind.__qualname__, None) is kind
-            else f"{kind.__module__}.{kind.__qualname__}"
-        )
+        ours = getattr(OURS, kind.__qualname__, None) is kind
+        known = kind.__qualname__ if ours else f"{kind.__module__}.{kind.__qualname__}"
         about[name] = {"class": known, "sizes": network.sizes, "options": getattr(network, "options", {})}
     path = Path(path).resolve()  # of a link the file that it stands for
     if path.exists() and not path.is_file():
@@ -90,11 +81,11 @@ def load(path: File, *classes: type) -> SimpleNamespace:
                 about["value"] |= {"class": "Value", "sizes": about["value"]["sizes"][:-1]}
         known, networks = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in classes}, {}
         for name, theta in arrays.items():
-            made, check_name = about[name], f"the parameters of the {name}"
+            made = about[name]
             kind = known.get(made["class"]) or getattr(OURS, made["class"], None)
             if kind is None:
                 raise ValueError(f"it holds a {made['class']}: give that class to load, after the path")
-            check.finite(check_name, theta)
+            check.finite(f"the parameters of the {name}", theta)
             networks[name] = kind(tuple(made["sizes"]), theta=theta, **made.get("options", {}))
         return SimpleNamespace(**{"value": None, "env": about["env"], **networks, "policy": networks["policy"]})
     except Exception as error:  # a broken file can make zipfile and NumPy raise almost anything

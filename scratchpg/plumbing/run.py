@@ -60,6 +60,7 @@ class Updates(Generator[Progress, None, None]):
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
+Loop = Iterator[Progress]  # what a chapter writes: a generator, one Progress per update
 run = Updates  # a chapter's `train` ends with: return run(updates())
 
 
@@ -81,7 +82,7 @@ def scheduled(schedule: Schedule, done: float) -> float:
     (0.2, 0.1)
     """
     first, last = schedule if isinstance(schedule, tuple) else (schedule, schedule)
-    return first + (last - first) * done
+    return float(first + (last - first) * done)  # one of NumPy would make float32 steps float64
 
 
 # OpenBLAS' functions to get and set its number of threads; with another BLAS, none

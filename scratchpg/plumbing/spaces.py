@@ -18,6 +18,7 @@ from . import check
 from .check import Array
 
 ONE = np.zeros(1, bool), np.ones(1, bool)  # ONE[flag] is that flag as an array
+LONG = 10_000  # steps of an episode for which one waits where an environment has no time limit
 
 
 def build(make_env: Any) -> Any:
@@ -72,6 +73,7 @@ class Environments:
         self.size, self.vector = check.observation_size(env), isinstance(env, VectorEnv)
         self.env: Any = env if self.vector else Single(env)
         self.n: int = self.env.num_envs
+        self.longest = np.inf if getattr(env.spec, "max_episode_steps", None) else LONG
         if self.vector and env.metadata.get("autoreset_mode") is not AutoresetMode.NEXT_STEP:
             line = "gymnasium.make_vec(id, n), or SyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)"
             raise ValueError(
@@ -104,9 +106,10 @@ class Environments:
         (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment.
         """
         if isinstance(self.action_space, Box):
+            check.finite("actions", actions)  # not finite where σ of a policy that diverges is not
             low, high = self.action_space.low, self.action_space.high
             return np.clip(actions.reshape(self.n, *low.shape), low, high).astype(low.dtype)
-        return actions + self.first_action if self.first_action else actions
+        return np.asarray(actions + self.first_action if self.first_action else actions, self.action_space.dtype)
 
     def _rows(self, observations: Any) -> Array:
         """Observations as rows of numbers, (N, size)."""
