@@ -14,14 +14,15 @@ import multiprocessing
 import sys
 import time
 
-import common
+import cli
 import gymnasium as gym
 import numpy as np
 
 from scratchpg import SoftmaxPolicy, Value, a3c
-from scratchpg.processes import Shared, crew
+from scratchpg.plumbing.processes import Shared, watch
 
 PAPER = {1: 1.0, 2: 2.1, 4: 3.7, 8: 6.9, 16: 12.5}
+SETTINGS = dict(n_steps=20, gae_lambda=1.0, learning_rate=2e-3)  # those of a3c.py
 
 
 class Slow(gym.Wrapper):
@@ -43,7 +44,7 @@ def run(workers, delay, goal, seed, limit):
     make_env = functools.partial(Slow, delay)
     begin = time.perf_counter()
     rate, first = np.nan, None
-    for progress in a3c.train(make_env, policy, value, workers=workers, total_steps=limit, seed=seed):
+    for progress in a3c.train(make_env, policy, value, workers=workers, total_steps=limit, seed=seed, **SETTINGS):
         now = time.perf_counter()
         if first:
             rate = (progress.steps - first[1]) / (now - first[0])
@@ -61,14 +62,14 @@ def hammer(shared, index, updates):
         pass
     for _ in range(updates):
         shared.theta += 1
-    yield  # once: a crew iterates what its workers do
+    yield  # once: `watch` iterates what its workers do
 
 
 def lost_updates(size=4610, updates=20_000):
     """The share of the updates of a vector that got lost when two processes did nothing but write into it."""
     context = multiprocessing.get_context()
     shared = Shared(context, theta=np.zeros(size), ready=np.zeros(2))
-    for _ in crew(context, hammer, [(shared, index, updates) for index in range(2)], seconds=0.1):
+    for _ in watch(context, hammer, [(shared, index, updates) for index in range(2)], seconds=0.1):
         pass
     lost = 1 - shared.theta / (2 * updates)
     return lost.mean(), lost.max()
@@ -89,7 +90,7 @@ def draw(figure, workers, rates, seconds):
 
 
 def main():
-    args = common.study(
+    args = cli.study(
         __doc__,
         workers=dict(type=int, nargs="+", default=list(PAPER), help="numbers of workers to try"),
         delay=dict(type=float, default=2.0, help="ms that a step waits (default: %(default)s)"),
@@ -97,8 +98,8 @@ def main():
         seeds=dict(type=int, default=1, help="runs of each, of which the median counts"),
     )
     if min(args.workers) < 1 or args.seeds < 1 or not 0 <= args.delay < 1e6:
-        common.complain("error: --workers and --seeds must be at least 1, --delay a number of milliseconds")
-        sys.exit(common.WRONG_USE)
+        cli.error("error: --workers and --seeds must be at least 1, --delay a number of milliseconds")
+        sys.exit(cli.WRONG_USE)
     if args.smoke:
         args.workers, args.delay, args.goal = [1, 2], 0.1, 20.0
 

@@ -12,7 +12,7 @@ ratio 1 + ε, but only in small steps: its very first one is the vanilla one, an
 Vanilla in small steps goes to 0.89, yet comes back here, more slowly.
 """
 
-import common
+import cli
 import numpy as np
 from finite_sums import JACKPOT, LEFT, RIGHT, arms, constant_policy
 
@@ -49,12 +49,12 @@ def course(mdp, way, updates, rng):
 
 
 def main():
-    args = common.study(__doc__)
+    args = cli.study(__doc__)
     updates, seeds = (3, 2) if args.smoke else (60, 9)
     columns, rows = {"A": ".0f"} | dict.fromkeys(WAYS, ".3f"), []
     for A in np.linspace(-4, 4, 9):
         rows.append([A, *(update(constant_policy(0.5), [RIGHT], [A], *way) for way in WAYS.values())])
-    common.table("(7.4) π(a|s) after a was taken from (½, ½), with the advantage A", columns, rows)
+    cli.table("(7.4) π(a|s) after a was taken from (½, ½), with the advantage A", columns, rows)
     mdp, paths = arms(), {}
     V, Q = (x[0, 0] for x in mdp.values(constant_policy(0.5), 1.0))
     columns = {"": "", "π(right)": ".3f", "ratio": ".2f", "V": ".3f", "left: Q - V": ".3f", "right: Q - V": ".3f"}
@@ -67,8 +67,8 @@ def main():
         now = (1 - p) * Q[LEFT] + p * Q[RIGHT]
         rows.append([name, p, 2 * p, now, *(Q - now), np.median(last), last.min(), last.max()])
     title = f"(7.2) the lucky sample, A = {JACKPOT - V:.2f}, and {updates} updates later, median of {seeds} seed(s)"
-    common.table(title, columns, rows)
-    common.picture(args, draw, paths, sharey=True)
+    cli.table(title, columns, rows)
+    cli.figure(args, draw, paths, sharey=True)
 
 
 def draw(panels, paths):

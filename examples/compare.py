@@ -22,11 +22,12 @@ import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import closing
 
-import common  # before NumPy: it sets the number of threads
+import cli
 import gymnasium as gym
 import numpy as np
 
 from scratchpg import evaluate
+from scratchpg.plumbing.run import keep_memory
 
 CHAPTERS = ["reinforce", "baseline", "actor_critic", "a2c", "a3c", "ppo"]
 
@@ -45,33 +46,53 @@ def variants(words):
     return list(dict.fromkeys(found))
 
 
-def prepare(variant, seed, options):
-    """The run that the chapter's own script would make of these words."""
+class Rehearsal(cli.Run):
+    """A run that ends before its first update."""
+
+    def updates(self, loop, *networks):
+        loop.close()
+        return ()
+
+
+class CopyingRun(cli.Run):
+    """A run that shows nothing, but copies its policy about every so many steps."""
+
+    every = 5_000
+
+    def updates(self, loop, policy, value=None):
+        self.policy, self.due, self.begin = policy, self.every, time.perf_counter()
+        self.copies = [(0, 0.0, policy.theta.copy())]
+        return loop
+
+    def show(self, progress):
+        if progress.steps >= min(self.due, self.settings["total_steps"]):
+            self.copies.append((progress.steps, time.perf_counter() - self.begin, self.policy.theta.copy()))
+            self.due = (progress.steps // self.every + 1) * self.every
+
+
+def prepare(kind, variant, seed, options):
+    """The run that the chapter's own script would make of these words; and that script."""
     chapter, *settings = variant
-    table = importlib.import_module(chapter).SETTINGS
-    train = importlib.import_module(f"scratchpg.algorithms.{chapter}").train
+    script = importlib.import_module(chapter)
+    train = getattr(script, chapter).train
     words = [*settings, *options, "--seed", str(seed)]
-    return common.Job(train, table, common.command_line(train, table, None).parse_args(words))
+    return kind(train, script.SETTINGS, cli.command_line(train, script.SETTINGS, None).parse_args(words)), script
 
 
 def learn(variant, seed, options, every):
     """Train. Rows of (steps, seconds, mean return), the first before any training; and what went wrong, or None."""
-    job, fault = prepare(variant, seed, options), None
-    policy, due = job.networks["policy"], every
-    copies, begin = [(0, 0.0, policy.theta.copy())], time.perf_counter()
+    keep_memory()  # as cli.main does
+    run, script = prepare(CopyingRun, variant, seed, options)
+    run.every, fault = every, None
     try:
-        with closing(job.env), closing(job.updates):
-            for progress in job.updates:
-                if progress.steps >= min(due, job.total_steps):
-                    copies.append((progress.steps, time.perf_counter() - begin, policy.theta.copy()))
-                    due = (progress.steps // every + 1) * every
+        script.learn(run, **run.settings)
     except FloatingPointError as error:  # its curve ends where it diverged
         fault = str(error)
-    episodes, rows = common.SMOKE_EPISODES if job.args.smoke else common.EPISODES, []
-    with closing(job.make(episodes)) as env:
-        for steps, seconds, theta in copies:
-            policy.theta[:] = theta
-            rows.append((steps, seconds, evaluate(policy, env, episodes=episodes, seed=job.evaluation_seed).mean()))
+    episodes, rows = cli.SMOKE_EPISODES if run.args.smoke else cli.EPISODES, []
+    with closing(run.make_env(episodes)) as env:
+        for steps, seconds, theta in run.copies:
+            run.policy.theta = theta
+            rows.append((steps, seconds, evaluate(run.policy, env, episodes=episodes, seed=run.evaluation_seed).mean()))
     return np.array(rows), fault
 
 
@@ -159,16 +180,16 @@ def draw(figure, curves, goal, env_id):
 
 
 def main():
-    parser = common.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("words", metavar="WORD", nargs="*", help=f"chapters ({', '.join(CHAPTERS)}) and settings NAME=VALUE")
-    add("--env", metavar="ID", default=common.DEFAULT_ENV, help="Gymnasium environment (default: %(default)s)")
-    add("--steps", metavar="N", type=common.natural, help="environment steps of each run (default: the script's)")
-    add("--seeds", metavar="N", type=common.natural, default=5, help="seeds 0 … N-1 (default: %(default)s)")
-    add("--every", metavar="N", type=common.natural, default=5_000, help="steps between copies (default: %(default)s)")
+    add("--env", metavar="ID", default=cli.DEFAULT_ENV, help="Gymnasium environment (default: %(default)s)")
+    add("--steps", metavar="N", type=cli.natural, help="environment steps of each run (default: the script's)")
+    add("--seeds", metavar="N", type=cli.natural, default=5, help="seeds 0 … N-1 (default: %(default)s)")
+    add("--every", metavar="N", type=cli.natural, default=5_000, help="steps between copies (default: %(default)s)")
     add("--goal", metavar="R", type=float, help="return that solves it (default: the environment's own threshold)")
     add("--plot", metavar="FILE", help="draw both curves: .png, .svg, .pdf, … (needs matplotlib)")
-    add("--workers", metavar="N", type=common.natural, help="runs at the same time (default: one for each core)")
+    add("--workers", metavar="N", type=cli.natural, help="runs at the same time (default: one for each core)")
     add("--cluster", metavar="ADDRESS", help="of a Dask scheduler, whose workers do the runs (needs distributed)")
     add("--smoke", action="store_true", help="the whole path in some seconds")
     args = parser.parse_intermixed_args()
@@ -177,22 +198,22 @@ def main():
         args.seeds, args.every = 1, 500
         options.append("--smoke")
     try:
-        if args.plot is not None:
-            common.check_writable(args.plot)
-        figure = None if args.plot is None else common.new_figure(args.plot)
+        cli.check_writable(args.plot)
+        figure = None if args.plot is None else cli.new_figure(args.plot)
         if 0 in (args.seeds, args.every, args.steps):
             raise ValueError("--seeds, --every and --steps must be at least 1")
         chosen = variants(args.words)
         for variant in chosen:  # whatever is wrong with one shows now
-            spec = prepare(variant, 0, options).env.spec
-        goal = spec.reward_threshold if args.goal is None else args.goal
+            run, script = prepare(Rehearsal, variant, 0, options)
+            script.learn(run, **run.settings)
+        goal = gym.spec(args.env).reward_threshold if args.goal is None else args.goal
         ignoring_ctrl_c = dict(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
         executor = cluster(args.cluster) if args.cluster else ProcessPoolExecutor(args.workers, **ignoring_ctrl_c)
-    except (TypeError, ValueError, OSError, ImportError, gym.error.Error) as error:
+    except cli.WRONG as error:
         parser.error(" ".join(str(error).split()))
 
     jobs = [(variant, seed, options, args.every) for seed in range(args.seeds) for variant in chosen]
-    curves, status = {" ".join(variant): [] for variant in chosen}, common.DONE
+    curves, status = {" ".join(variant): [] for variant in chosen}, cli.DONE
     try:
         with closing(finished(executor, jobs)) as results:
             for n, ((variant, seed, *_), future) in enumerate(results, 1):
@@ -204,13 +225,13 @@ def main():
                         f"{n}/{len(jobs)}  {name}, seed {seed}: {rows[-1, 2]:.4g} after {rows[-1, 1]:.1f} s", flush=True
                     )
                 if fault:
-                    common.complain(f"error: {name}, seed {seed}: {fault}")
-                    status = common.FAILED
+                    cli.error(f"error: {name}, seed {seed}: {fault}")
+                    status = cli.FAILED
     except BrokenExecutor:  # a worker was killed, and the runs were not all handed out yet
-        status = common.FAILED
+        status = cli.FAILED
     except KeyboardInterrupt:
-        common.complain("interrupted: here is what was finished")
-        status = common.INTERRUPTED
+        cli.error("interrupted: here is what was finished")
+        status = cli.INTERRUPTED
     curves = {name: runs for name, runs in curves.items() if runs}
     print("\n" + table(curves, goal))
     if figure and curves:

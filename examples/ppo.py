@@ -7,9 +7,19 @@
 CartPole-v1 takes a few seconds, the others one to four minutes. LunarLander-v3 needs gymnasium[box2d].
 """
 
-import common  # first: it sets the number of threads, which NumPy reads when it is imported
+import cli
 
-from scratchpg import ppo
+from scratchpg import SoftmaxPolicy, Value, ppo
+
+
+def learn(run, n_envs, hidden, **settings):
+    """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
+    env = run.make_env(n_envs)  # gymnasium.make_vec(id, n_envs)
+    policy = run.loaded.policy or SoftmaxPolicy.for_env(env, hidden, run.rng)
+    value = run.loaded.value or Value.for_env(env, hidden, run.rng)
+    for progress in run.updates(ppo.train(env, policy, value, rng=run.rng, **settings), policy, value):
+        run.show(progress)
+
 
 SETTINGS = {
     "default": {
@@ -19,8 +29,7 @@ SETTINGS = {
         "n_steps": 128,
         "batch_size": 256,
         "n_epochs": 8,
-        "gamma": 0.99,
-        "gae_lambda": 0.95,
+        "clip_range": (0.2, 0.0),
         "learning_rate": (1e-3, 0.0),
     },
     "CartPole-v1": {
@@ -37,4 +46,4 @@ SETTINGS = {
 }
 
 if __name__ == "__main__":
-    common.main(ppo.train, SETTINGS, __doc__)
+    cli.main(learn, ppo.train, SETTINGS, __doc__)

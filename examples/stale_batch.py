@@ -14,7 +14,7 @@ repairs the choice of a_t only: which states come, and what A_t says, is still a
 episodes of one step; on the corridor it takes away some of the bias, far away most of it.
 """
 
-import common
+import cli
 import numpy as np
 from finite_sums import arms, corridor, estimates, moments, true_values
 
@@ -26,7 +26,7 @@ GAMMA, WAYS = 0.9, ("plain", "PPO's r_t", "Π r_t")
 
 def ratios(batch, old, policy):
     """(6.1)  r_t(θ) of every step, (T, K); 1 after the end."""
-    states, actions = batch.rows()
+    states, actions = batch.samples()
     r = np.ones(batch.valid.shape)
     r[batch.valid] = np.exp(policy(states).log_prob(actions) - old(states).log_prob(actions))
     return r
@@ -37,7 +37,7 @@ def estimate(mdp, old, policy, gamma):
     batch = mdp.trajectories(old)
     A = discounted(batch.rewards, gamma, batch.ended) - true_values(mdp, old, batch, gamma)[0]
     r = ratios(batch, old, policy)
-    g = [estimates(batch, policy, w * gamma ** batch.timesteps() * A) for w in (1.0, r, r.prod(axis=0))]
+    g = [estimates(batch, policy, w * gamma**batch.t * A) for w in (1.0, r, r.prod(axis=0))]
     return moments(np.array(g), batch.probability)
 
 
@@ -57,7 +57,7 @@ def random_policy(seed):
 
 
 def main():
-    args = common.study(__doc__)
+    args = cli.study(__doc__)
     sizes = np.linspace(0, 2, 3 if args.smoke else 9)
     policies = [random_policy(args.seed + i) for i in range(1 if args.smoke else 15)]
     columns = {"|θ - θ_old|": ".2f"} | {f"{what}, {way}": ".3f" for what in ("bias", "variance") for way in WAYS}
@@ -65,8 +65,8 @@ def main():
         found = np.array([np.median([reuse(mdp, old, size, GAMMA) for old in policies], axis=0) for size in sizes])
         rows = np.column_stack([sizes, found.reshape(len(sizes), -1)])
         title = f"{name}, γ = {GAMMA}, medians of {len(policies)} policies"
-        common.table(f"{title}: bias / |∇J(θ)| and variance / a fresh batch's", columns, rows)
-    common.picture(args, draw, sizes, found, title)  # the corridor's
+        cli.table(f"{title}: bias / |∇J(θ)| and variance / a fresh batch's", columns, rows)
+    cli.figure(args, draw, sizes, found, title)  # the corridor's
 
 
 def draw(panels, sizes, found, title):

@@ -9,7 +9,7 @@ What to see: an unbiased estimate has an error that falls like 1/√N, for ever.
 it falls as fast at first, and then stops: at the bias, which on the corridor is reached within these N.
 """
 
-import common
+import cli
 import gymnasium as gym
 import numpy as np
 from finite_sums import corridor, estimates
@@ -25,7 +25,7 @@ def one_trajectory_estimates(env, policy, gamma, episodes, rng):
     for n in range(episodes):
         batch = collector.collect_episodes(1)
         G = discounted(batch.rewards, gamma, batch.ended)
-        for i, weights in enumerate([gamma ** batch.timesteps() * G, G]):
+        for i, weights in enumerate([gamma**batch.t * G, G]):
             g[i, n] = estimates(batch, policy, weights)[0]
     return g
 
@@ -37,11 +37,9 @@ def errors(g, exact, N):
 
 
 def main():
-    args = common.study(
+    args = cli.study(
         __doc__,
-        episodes=dict(
-            type=common.natural, default=4096, help="of each task, cut to a power of 4 (default: %(default)s)"
-        ),
+        episodes=dict(type=cli.natural, default=4096, help="of each task, cut to a power of 4 (default: %(default)s)"),
     )
     Ns, curves = [1], {}
     while 4 * Ns[-1] <= (256 if args.smoke else args.episodes):
@@ -59,12 +57,12 @@ def main():
         largest = np.argsort(-abs(exact))[:6]
         components = zip(*(x[largest] for x in (exact, kept.mean(axis=0), dropped.mean(axis=0))), strict=True)
         title = f"{name}, horizon {mdp.horizon}, γ = {gamma}, J = {J:.4g}: the largest components of ∇J"
-        common.table(title, {"exactly": ".2e", "with γ^t": ".2e", "without γ^t": ".2e"}, components)
+        cli.table(title, {"exactly": ".2e", "with γ^t": ".2e", "without γ^t": ".2e"}, components)
         curves[name] = with_it, without = [[errors(g, exact, N) for N in Ns] for g in (kept, dropped)]
         rows = zip(Ns, with_it, with_it[0] / np.sqrt(Ns), without, strict=True)
         title = f"{name}: error of the mean of N estimates, in units of |∇J|"
-        common.table(title, {"N": ",", "with γ^t": ".4f", "1/√N line": ".4f", "without γ^t": ".4f"}, rows)
-    common.picture(args, draw, Ns, curves)
+        cli.table(title, {"N": ",", "with γ^t": ".4f", "1/√N line": ".4f", "without γ^t": ".4f"}, rows)
+    cli.figure(args, draw, Ns, curves)
 
 
 def draw(panels, Ns, curves):

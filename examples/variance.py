@@ -13,7 +13,7 @@ in a direction that is still nearly right, and below that the direction is far o
 (2.1), which is unbiased, if noisy, stands for it; the rows above it are unbiased as well.
 """
 
-import common
+import cli
 import gymnasium as gym
 import numpy as np
 from finite_sums import constant_policy, corridor, estimates, moments, true_values
@@ -31,7 +31,7 @@ def measure(batch, policy, values, p, groups, exact=None):
     that begin in row 0, have the probabilities p (K,) and form the groups (M, N)."""
     G = discounted(batch.rewards, GAMMA, batch.ended)
     A = [gae(batch.rewards, *values, batch.terminated, batch.truncated, GAMMA, x) for x in LAMBDAS]
-    weights = [np.broadcast_to(G[0], G.shape), *(GAMMA ** batch.timesteps() * x for x in (G, G - values[0], *A))]
+    weights = [np.broadcast_to(G[0], G.shape), *(GAMMA**batch.t * x for x in (G, G - values[0], *A))]
     g = np.array([estimates(batch, policy, psi) for psi in weights])
     mean, one = moments(g, p)
     many = [moments(x[groups].mean(axis=1), p[groups].prod(axis=1))[1] for x in g]
@@ -55,15 +55,17 @@ def on_cartpole(seed, episodes, steps):
     """Measured in fresh episodes, after so many steps of training."""
     env, fresh = (gym.make_vec("CartPole-v1", n) for n in (8, episodes))
     policy, value = (network.for_env(env, (32,), seed) for network in (SoftmaxPolicy, Value))
-    for _ in baseline.train(env, policy, value, total_steps=steps, gamma=GAMMA, seed=seed):
+    rates = dict(learning_rate=1e-2, value_learning_rate=3e-2)
+    for _ in baseline.train(env, policy, value, total_steps=steps, gamma=GAMMA, **rates, seed=seed):
         pass
     batch = Collector(fresh, policy, 10_000 + seed).collect_episodes(episodes)  # one in each
-    return measure(batch, policy, batch.values(value), np.ones(episodes), np.arange(episodes).reshape(-1, N))
+    values = value(batch.states)
+    return measure(batch, policy, (values[:-1], values[1:]), np.ones(episodes), np.arange(episodes).reshape(-1, N))
 
 
 def main():
-    args = common.study(__doc__)
-    episodes, steps, seeds = (64, 500, 1) if args.smoke else (512, 8_000, 5)
+    args = cli.study(__doc__)
+    episodes, steps, seeds = (64, 500, 1) if args.smoke else (512, 14_000, 5)
     tasks = {f"corridor, π(right) = {x}, exactly": on_the_corridor(x) for x in (0.5, 0.9)}
     runs = [on_cartpole(args.seed + i, episodes, steps) for i in range(seeds)]
     tasks[f"CartPole-v1, {episodes} episodes, median of {seeds} seed(s)"] = np.median(runs, axis=0)
@@ -71,8 +73,8 @@ def main():
     columns |= {"bias / |∇J|": ".2f", "cosine": ".2f"}
     for task, (one, many, bias, cosine) in tasks.items():
         rows = zip(METHODS, one, one / one[0], one / np.append(one[0], one[:-1]), many, bias, cosine, strict=True)
-        common.table(f"{task}, γ = {GAMMA}", columns, rows)
-    common.picture(args, draw, tasks, panels=1)
+        cli.table(f"{task}, γ = {GAMMA}", columns, rows)
+    cli.figure(args, draw, tasks, panels=1)
 
 
 def draw(axes, tasks):

@@ -13,7 +13,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import common
+import cli
 import gymnasium as gym
 
 from scratchpg import SoftmaxPolicy, load
@@ -54,13 +54,13 @@ def write(path, frames, fps):
 
 
 def main():
-    parser = common.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("file", metavar="FILE", nargs="?", help="of a script's --save (default: an untrained policy)")
-    add("--env", metavar="ID", help=f"Gymnasium environment (default: that of FILE, or {common.DEFAULT_ENV})")
-    add("--episodes", metavar="N", type=common.natural, default=3, help="(default: %(default)s)")
+    add("--env", metavar="ID", help=f"Gymnasium environment (default: that of FILE, or {cli.DEFAULT_ENV})")
+    add("--episodes", metavar="N", type=cli.natural, default=3, help="(default: %(default)s)")
     add("--greedy", action="store_true", help="take the most probable action instead of drawing one")
-    add("--seed", metavar="S", type=common.natural, default=0, help="same seed, same episodes (default: %(default)s)")
+    add("--seed", metavar="S", type=cli.natural, default=0, help="same seed, same episodes (default: %(default)s)")
     add("--out", metavar="FILE", type=Path, help="write a .gif or an .mp4 instead of showing it")
     add("--smoke", action="store_true", help="one episode, without a picture of it")
     args = parser.parse_args()
@@ -68,13 +68,13 @@ def main():
         if args.out:
             if args.out.suffix.lower() not in (".gif", ".mp4"):
                 raise ValueError(f"can't write {args.out}: its ending must be .gif or .mp4")
-            common.check_writable(str(args.out))
+            cli.check_writable(str(args.out))
         if args.smoke:
             args.episodes, args.out = 1, None
         checkpoint = load(args.file) if args.file is not None else None
-        env_id = args.env or (checkpoint and checkpoint.env) or common.DEFAULT_ENV
+        env_id = args.env or (checkpoint and checkpoint.env) or cli.DEFAULT_ENV
         mode = None if args.smoke else "rgb_array" if args.out else "human"
-        with closing(common.make_env(env_id, render_mode=mode)) as env:
+        with closing(cli.make_env(env_id, render_mode=mode)) as env:
             policy = checkpoint.policy if checkpoint else SoftmaxPolicy.for_env(env, rng=args.seed)
             frames = play(env, policy, args)
             if args.out:
@@ -89,7 +89,7 @@ def main():
     except (TypeError, ValueError, OSError, RuntimeError, ImportError, gym.error.Error) as error:
         parser.error(" ".join(str(error).split()))
     except KeyboardInterrupt:
-        sys.exit(common.INTERRUPTED)
+        sys.exit(cli.INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -51,10 +51,10 @@ def evaluate(
         running = np.array([len(returns[n]) < wanted[n] for n in range(envs.n)])
         G, t, resets = np.zeros(envs.n), np.zeros(envs.n, int), np.zeros(envs.n, bool)
         while running.any():
+            check.finite("observations", states)
             with undisturbed():
                 pi = policy(states.astype(policy.theta.dtype))
                 states, rewards, terminated, truncated = envs.step(pi.mode() if greedy else pi.sample(rng))
-            check.finite("observations", states)
             check.finite("rewards", rewards)
             G, t = np.where(resets, 0, G + rewards), np.where(resets, 0, t + 1)
             ended = resets = terminated | truncated

@@ -114,7 +114,8 @@ def normalized(advantages: Array) -> Array:
     A = check.numbers("advantages", advantages)
     if A.ndim != 1 or not len(A):
         raise ValueError(f"advantages must be (B,), at least one, not {A.shape}")
-    centred = A - A.mean()
+    centred = A - A[0]  # first, so that equal ones are 0 without a rounding error
+    centred = centred - centred.mean()
     std = np.sqrt(centred.dot(centred) / len(A))  # np.std(A), in a third of its time
     if not np.isfinite(std):
         check.finite("advantages", A)
@@ -132,11 +133,13 @@ def explained_variance(targets: Array, values: Array) -> float:
 
 
 def _steps(**arrays: Any) -> list[Array]:
-    """Arrays of one shape, (T,) or (T, N); those that are no flags as floats, since integers would truncate."""
-    xs = [np.asarray(x) for x in arrays.values()]
-    for i, (name, x) in enumerate(zip(arrays, xs, strict=True)):
+    """Arrays of one shape, (T,) or (T, N): flags may stay bool, the others are floats, as integers would truncate."""
+    xs = []
+    for name, array in arrays.items():
+        x = np.asarray(array)
+        if x.dtype != bool or name not in ("terminated", "truncated", "ended"):
+            x = check.numbers(name, x)
+        xs.append(x)
         if x.shape != xs[0].shape or x.ndim not in (1, 2):
             raise ValueError(f"{name} must be (T,) or (T, N), all of one shape; got {x.shape} beside {xs[0].shape}")
-        if x.dtype.kind not in "fcb":
-            xs[i] = check.numbers(name, x)
     return xs

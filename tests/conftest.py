@@ -1,6 +1,22 @@
-"""One Hypothesis profile for all tests: no deadline, and the same examples in every run."""
+"""One Hypothesis profile for all tests, and what `test_house.py` measured, at the end of the run."""
 
+import pytest
 from hypothesis import settings
 
-settings.register_profile("scratchpg", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("scratchpg", deadline=None, derandomize=True, max_examples=25)  # the same in every run
 settings.load_profile("scratchpg")
+
+MEASURED = {}  # what to print, by its name
+
+
+@pytest.fixture
+def measured():
+    """A dictionary to write into what is to be printed at the end."""
+    return MEASURED
+
+
+def pytest_terminal_summary(terminalreporter):
+    if MEASURED:
+        terminalreporter.section("the house, measured")
+        for name, value in MEASURED.items():
+            terminalreporter.line(f"{name:54} {value}")

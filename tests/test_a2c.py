@@ -122,19 +122,6 @@ def test_mc_is_reinforce_with_a_baseline_as_a_mean_over_steps(monkeypatch):
     np.testing.assert_allclose(seen[baseline], seen[actor_critic], rtol=1e-12)
 
 
-def test_a_separately_fitted_baseline_is_left_alone():
-    """pretrain: V alone learns first, then the policy alone."""
-    env = gym.make("CartPole-v1")
-    policy, value = SoftmaxPolicy.for_env(env, (8,), rng=0), Value.for_env(env, (8,), rng=0)
-    theta, phi = policy.theta.copy(), value.theta.copy()
-    for progress in baseline.train(env, policy, value, total_steps=500, pretrain=5, seed=0):
-        if progress.episodes <= 5:
-            assert same_bits(policy.theta, theta) and not same_bits(value.theta, phi)
-            phi = value.theta.copy()
-        else:
-            assert same_bits(value.theta, phi) and not same_bits(policy.theta, theta)
-
-
 def test_the_baseline_is_predicted_before_it_is_fitted(monkeypatch):
     """(2.4): the advantages are those of the V that had not yet seen these returns."""
     env = gym.make("CartPole-v1")
@@ -182,5 +169,5 @@ def test_a_time_limit_is_not_an_ending(train, settings):
 def test_learning_cartpole():
     env = gym.make_vec("CartPole-v1", 8)
     policy, value = SoftmaxPolicy.for_env(env, rng=0), Value.for_env(env, rng=0)
-    *_, last = a2c.train(env, policy, value, total_steps=20_000, seed=0)
+    *_, last = a2c.train(env, policy, value, total_steps=20_000, gae_lambda=1.0, learning_rate=2e-3, seed=0)
     assert last.mean_return > 60  # a uniform policy has 22

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,12 +15,14 @@ import numpy as np
 import pytest
 from helpers import same_bits
 
-from scratchpg import SoftmaxPolicy, Value, optim, processes, rollout
+from scratchpg import SoftmaxPolicy, Value, optim, rollout
 from scratchpg.algorithms import a2c, a3c
-from scratchpg.processes import Shared, crew
+from scratchpg.plumbing import processes
+from scratchpg.plumbing.processes import Shared, watch
 
 ENDLESS = 10**9
 SETTINGS = dict(gamma=0.99, gae_lambda=1.0, ent_coef=0.01, learning_rate=1e-3, max_grad_norm=0.5)
+BY_HAND = SETTINGS | dict(total_steps=ENDLESS, n_steps=5)  # of workers without a `train`
 
 
 class Faulty(gym.Wrapper):
@@ -83,6 +86,22 @@ def networks(dtype=np.float32, hidden=(16,)):
     return SoftmaxPolicy.for_env(env, hidden, rng=0, dtype=dtype), Value.for_env(env, hidden, rng=1, dtype=dtype)
 
 
+def plain_arrays(policy, value, workers):
+    """What workers share, as arrays by name: in memory of one process."""
+    return SimpleNamespace(
+        theta=policy.theta.copy(),
+        phi=value.theta.copy(),
+        theta_mean_square=np.zeros_like(policy.theta),
+        phi_mean_square=np.zeros_like(value.theta),
+        counters=np.zeros((workers, 4)),
+    )
+
+
+def own_network(worker, name):
+    """The network of that name, with θ' or φ', that a worker under way has for itself."""
+    return worker.gi_frame.f_locals[name]
+
+
 def assert_nothing_left(seconds=5.0):
     """No child process; the names in /dev/shm are looked at by the caller."""
     deadline = time.monotonic() + seconds
@@ -98,11 +117,12 @@ def shm():
 def test_eq_5_1_one_worker_is_a2c_with_one_environment():
     """Bit for bit, over 2,000 updates: the same generator, gradients, optimiser; only the memory is shared."""
     policy, value = networks()
-    *_, last = a3c.train("CartPole-v1", policy, value, workers=1, total_steps=10_000, n_steps=5, seed=7, **SETTINGS)
+    settings = SETTINGS | dict(total_steps=10_000, n_steps=5, learning_rate=(1e-3, 1e-4))
+    *_, last = a3c.train("CartPole-v1", policy, value, workers=1, seed=7, **settings)
     expected, expected_value = networks()
     rng = np.random.default_rng(7).spawn(1)[0]
     env = gym.make("CartPole-v1")
-    updates = list(a2c.train(env, expected, expected_value, total_steps=10_000, n_steps=5, rng=rng, **SETTINGS))
+    updates = list(a2c.train(env, expected, expected_value, rng=rng, **settings))
     assert len(updates) >= 2_000
     assert same_bits(policy.theta, expected.theta) and same_bits(value.theta, expected_value.theta)
     assert (last.steps, last.episodes) == (updates[-1].steps, updates[-1].episodes)
@@ -117,66 +137,58 @@ def test_eq_5_1_two_workers_by_hand():
     with both gradients taken at θ_0: the second worker's is one step old.
     """
     policy, value = networks(float)
-    zeros = np.zeros_like(policy.theta), np.zeros_like(value.theta)
-    shared = SimpleNamespace(
-        theta=policy.theta.copy(),
-        phi=value.theta.copy(),
-        theta_average=zeros[0].copy(),
-        phi_average=zeros[1].copy(),
-        slots=np.zeros((2, 4)),
-    )
-    settings = (ENDLESS, 5, *(SETTINGS | {"max_grad_norm": np.inf}).values())
-    own = [networks(float) for _ in range(2)]
-    envs = [gym.make("CartPole-v1") for _ in range(2)]
+    shared, settings = plain_arrays(policy, value, workers=2), SimpleNamespace(**BY_HAND | {"max_grad_norm": np.inf})
     rngs = [np.random.default_rng(seed) for seed in (1, 2)]
-    first, second = (a3c.worker(shared, i, envs[i], *own[i], rngs[i], *settings) for i in range(2))
+    first, second = (a3c.worker(shared, i, "CartPole-v1", policy, value, rngs[i], settings) for i in range(2))
 
     next(first), next(second)  # each has copied θ_0 and holds its gradient
+    own = [own_network(worker, "policy") for worker in (first, second)]
     g = [gradient_at(policy, value, seed) for seed in (1, 2)]
-    assert same_bits(shared.theta, policy.theta)
+    assert same_bits(shared.theta, policy.theta) and all(same_bits(one.theta, policy.theta) for one in own)
     next(first)  # writes g_1, then copies and collects anew
     s = 0.01 * g[0] ** 2
     theta = policy.theta - 1e-3 * g[0] / np.sqrt(s + 1e-5)
     np.testing.assert_allclose(shared.theta, theta, rtol=0, atol=1e-15)
-    np.testing.assert_allclose(own[0][0].theta, theta, rtol=0, atol=1e-15)  # the first worker's new θ'
-    assert same_bits(own[1][0].theta, policy.theta)  # the second still has the old one
+    np.testing.assert_allclose(own[0].theta, theta, rtol=0, atol=1e-15)  # the first worker's new θ'
+    assert same_bits(own[1].theta, policy.theta)  # the second still has the old one
     next(second)
     s = 0.99 * s + 0.01 * g[1] ** 2
     theta = theta - 1e-3 * g[1] / np.sqrt(s + 1e-5)
     np.testing.assert_allclose(shared.theta, theta, rtol=0, atol=1e-15)
-    np.testing.assert_allclose(shared.theta_average, s, rtol=0, atol=1e-15)
-    assert shared.slots[:, 0].tolist() == [5, 5]
+    np.testing.assert_allclose(shared.theta_mean_square, s, rtol=0, atol=1e-15)
+    assert shared.counters[:, a3c.STEPS].tolist() == [5, 5]
 
 
 def gradient_at(policy, value, seed):
     """The gradient (4.4) of the five steps that a worker with this seed takes first, without any of A3C's code."""
     collector = a2c.Collector(gym.make("CartPole-v1"), policy, np.random.default_rng(seed))
     batch = collector.collect(5)
-    v, next_v = batch.values(value)
-    advantages = a2c.gae(batch.rewards, v, next_v, batch.terminated, batch.truncated, 0.99, 1.0)
-    return a2c.gradient(policy, *batch.rows(advantages), ent_coef=0.01)
+    v = value(batch.states)
+    advantages = a2c.gae(batch.rewards, v[:-1], v[1:], batch.terminated, batch.truncated, 0.99, 1.0)
+    return a2c.gradient(policy, *batch.samples(advantages), ent_coef=0.01)
 
 
 def test_each_worker_has_its_own_numbers_and_its_own_copy(monkeypatch):
     """Generators that draw differently, and networks that stay as they are while others write to the shared ones."""
-    jobs, draws = [], []
+    jobs = []
 
-    def crew(context, work, jobs_of_all, seconds):
+    def watch(context, work, jobs_of_all, seconds):
         jobs.extend(jobs_of_all)
         yield
 
-    def worker(shared, index, env, policy, value, rng, *settings):
-        for own, of_all in (policy.theta, shared.theta), (value.theta, shared.phi):
-            assert same_bits(own, of_all) and not np.shares_memory(own, of_all)
-        draws.append(rng.random())
-        return iter(())
-
-    monkeypatch.setattr(a3c, "crew", crew)
-    monkeypatch.setattr(a3c, "worker", worker)
-    list(a3c.train("CartPole-v1", *networks(), workers=3, seed=0))
-    for job in jobs:
-        list(a3c._work(*job))
-    assert len(set(draws)) == 3
+    monkeypatch.setattr(a3c, "watch", watch)
+    policy, value = networks()
+    list(a3c.train("CartPole-v1", policy, value, workers=3, seed=0))
+    assert len({deepcopy(rng).random() for *_, rng, _ in jobs}) == 3
+    workers = [a3c.worker(*job) for job in jobs]
+    for worker in workers:
+        next(worker)
+    for given, its_name, name_of_all in (policy, "policy", "theta"), (value, "value", "phi"):
+        own = [own_network(worker, its_name).theta for worker in workers]
+        for i, (theta, (shared, *_)) in enumerate(zip(own, jobs, strict=True)):
+            of_all = getattr(shared, name_of_all)
+            assert same_bits(theta, of_all)
+            assert not any(np.shares_memory(theta, other) for other in (of_all, given.theta, *own[:i]))
 
 
 class Refusing(SoftmaxPolicy):
@@ -330,28 +342,19 @@ def test_a_worker_may_be_stopped_at_any_instant():
     """No worker waits for another: with one of three stopped by SIGSTOP the others go on, at 20 random instants."""
     policy, value = networks()
     context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
-    shared = Shared(
-        context,
-        theta=policy.theta,
-        phi=value.theta,
-        theta_average=np.zeros_like(policy.theta),
-        phi_average=np.zeros_like(value.theta),
-        slots=np.zeros((3, 4)),
-    )
-    rng = np.random.default_rng(0)
-    settings = (ENDLESS, 5, *SETTINGS.values())
-    own = "CartPole-v1", policy, value
-    jobs = [(shared, i, *own, worker_rng, settings) for i, worker_rng in enumerate(rng.spawn(3))]
+    shared, rng = Shared(context, **vars(plain_arrays(policy, value, workers=3))), np.random.default_rng(0)
+    settings = SimpleNamespace(**BY_HAND)
+    jobs = [(shared, i, "CartPole-v1", policy, value, own, settings) for i, own in enumerate(rng.spawn(3))]
 
     def wait_for(workers, steps):
         """Until each of these workers has taken so many further steps; a stall fails."""
-        target = shared.slots[workers, 0] + steps
+        target = shared.counters[workers, a3c.STEPS] + steps
         deadline = time.monotonic() + 30
-        while (shared.slots[workers, 0] < target).any():
-            assert time.monotonic() < deadline, f"stalled at {shared.slots[:, 0]}"
+        while (shared.counters[workers, a3c.STEPS] < target).any():
+            assert time.monotonic() < deadline, f"stalled at {shared.counters[:, a3c.STEPS]}"
             next(ticks)
 
-    with closing(crew(context, a3c._work, jobs, seconds=0.001)) as ticks:
+    with closing(watch(context, a3c.worker, jobs, seconds=0.001)) as ticks:
         wait_for([0, 1, 2], 1)
         pids = {child.name: child.pid for child in multiprocessing.active_children()}
         for stopped in rng.integers(3, size=20):

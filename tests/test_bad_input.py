@@ -1,7 +1,8 @@
 """Bad input: every public function with good arguments, every argument with what it must refuse, one table of each.
 
 What is wrong is said at the call, before any update, by a message that names the argument, what came and what was
-expected. What belongs to one function alone stands in a last table, call by call.
+expected; within a run as in a loop of the reader's own. What belongs to one function alone stands in a last table, call
+by call.
 """
 
 import inspect
@@ -33,11 +34,11 @@ from scratchpg import (
     reinforce,
     returns,
     save,
-    spaces,
 )
-from scratchpg.checks import HYPERPARAMETERS
 from scratchpg.gradcheck import check_gradient, finite_difference
 from scratchpg.optim import SGD, Adam, RMSProp
+from scratchpg.plumbing import Progress, run
+from scratchpg.plumbing.spaces import build
 from scratchpg.rollout import Collector
 
 SCRIPT = [(2, "terminated")]
@@ -155,47 +156,57 @@ COUNT = "an integer of at least 1", [0, -1, 0.5, "1", True, np.ones(2)]
 SHARE = "a number in [0, 1]", [-0.1, 1.1, np.nan, np.inf, "0.9", True, None, np.ones(2)]
 DECAY = "a number in [0, 1)", [-0.1, 1, np.nan, "0.9", True, None]
 POSITIVE = "a finite number > 0", [0, -1e-3, np.nan, np.inf, "0.1", True, None, np.ones(2)]
+WEIGHT = "a finite number ≥ 0", [-1, np.nan, np.inf, "0", True, None]
 FLAG = "True or False", ["false", 0, 1, None, np.ones(2)]
 RANGES = {
-    **dict.fromkeys(["seed", "total_steps", "pretrain"], NATURAL),
-    **dict.fromkeys(["n_episodes", "n_steps", "n", "batch_size", "n_epochs", "episodes", "workers"], COUNT),
+    **dict.fromkeys(["seed", "total_steps"], NATURAL),
+    **dict.fromkeys(
+        ["n_episodes", "n_steps", "n", "batch_size", "n_epochs", "episodes", "max_steps", "workers"], COUNT
+    ),
     **dict.fromkeys(["gamma", "gae_lambda"], SHARE),
-    **dict.fromkeys(["learning_rate", "value_learning_rate", "clip_range", "eps", "target_kl"], POSITIVE),
+    **dict.fromkeys(["learning_rate", "value_learning_rate", "eps", "target_kl"], POSITIVE),
+    **dict.fromkeys(["clip_range", "ent_coef"], WEIGHT),
     **dict.fromkeys(["reward_to_go", "keep_gamma_t", "normalize_advantage", "greedy"], FLAG),
-    "alpha": DECAY,
-    "ent_coef": ("a finite number ≥ 0", [-1, np.nan, np.inf, "0", True, None]),
-    "max_grad_norm": ("a number > 0 (inf: never clip)", [0, -1, np.nan, "1", True, None]),
+    "decay": DECAY,
+    "max_grad_norm": ("a number > 0 (inf: no bound)", [0, -1, np.nan, "1", True, None]),
     "method": ('"td" or "mc"', ["sarsa", "TD", 1, None]),
     "start_method": ("one of ", ["teleport", 1]),
 }
 
 # … anything else with what the message says of it
+RATE = "a finite number > 0, or a pair (first, last) whose last may be 0"
+SCHEDULES = [  # what a schedule must refuse, whatever its name
+    *((x, f"{{name}} must be {RATE}, not {x!r}") for x in [*POSITIVE[1], (3, 2, 1), (1,), [1, 0]]),
+    *(((x, 0), f"{{name}} must be {RATE}, not {x!r}") for x in [0, -1, np.nan, np.inf, "1", True, None]),
+    *(((1, x), f"{{name}} must be a finite number ≥ 0, not {x!r}") for x in WEIGHT[1]),
+]
 SHAPE = "{name} must have shape (4,), one per row of states (4, 3), not "
 PER_ROW = [
     (WEIGHTS[1:], f"{SHAPE}(3,)"),
     (WEIGHTS[:, None], f"{SHAPE}(4, 1)"),
+    (WEIGHTS[None], f"{SHAPE}(1, 4)"),
     (1.0, f"{SHAPE}()"),
-    (but(WEIGHTS, np.nan), "{name} must be finite, but {name}[3] is nan"),
-    (but(WEIGHTS, -np.inf), "{name} must be finite, but {name}[3] is -inf"),
     (["1"] * 4, "{name} must be numbers, not an array <U1 (4,)"),
 ]
-PER_STEP = [(np.ones(4), "(4,)"), (np.ones((3, 1)), "(3, 1)"), (1.0, "()")]
-FINITE_PER_STEP = [*PER_STEP, (np.array([0, 1, np.nan]), "{name} must be finite, but {name}[2] is nan")]
+PER_STEP = [
+    (np.ones(4), "(4,)"),
+    (np.ones((3, 1)), "(3, 1)"),
+    (1.0, "()"),
+    (["1"] * 3, "{name} must be numbers, not an array <U1 (3,)"),
+]
+MODES, MADE_SO = [SAME_STEP, DISABLED], "gymnasium.make_vec(id, n) or SyncVectorEnv("
 ENVIRONMENTS = [
-    (env(action_space=box), "a softmax policy needs a Discrete action space, not Box("),
-    (env(action_space=pair), "a softmax policy needs a Discrete action space, not MultiDiscrete("),
-    (env(action_space=gym.spaces.Discrete(4)), "2 outputs (sizes (3, 2)), but the environment needs 3 and 4"),
+    (env(action_space=box), "this policy needs a Discrete action space, not Box("),
+    (env(action_space=pair), "this policy needs a Discrete action space, not MultiDiscrete("),
+    (env(action_space=gym.spaces.Discrete(4)), "has 3 inputs and 2 outputs, but the environment needs 3 and 4"),
     (env(observation_space=sequence), "observations must be flattenable to a fixed number of values, not Sequence("),
-    (
-        env(observation_space=picture),
-        "the policy has 3 inputs and 2 outputs (sizes (3, 2)), but the environment needs 4",
-    ),
-    (ScriptedVector([SCRIPT], DISABLED), "must have autoreset mode NEXT_STEP or SAME_STEP, not AutoresetMode.DISABLED"),
+    (env(observation_space=picture), "outputs, but the environment needs 4 and "),
+    *((ScriptedVector([SCRIPT], mode), f"must have autoreset mode NEXT_STEP, as by {MADE_SO}") for mode in MODES),
     (None, "env must be a Gymnasium environment or vector environment, not None"),
     ("CartPole-v1", "env must be a Gymnasium environment or vector environment, not 'CartPole-v1'"),
 ]
-NETWORK = "must be a network such as SoftmaxPolicy or Value, not "
 SIZES = "or more widths, integers of at least 1, not "
+TAKEN = "actions must be 4 integers, one per row of the logits, not "
 REFUSED = {
     "env": ENVIRONMENTS,
     "make_env": [
@@ -205,38 +216,42 @@ REFUSED = {
         ("NoSuchEnv-v0", "unknown environment 'NoSuchEnv-v0'"),
     ],
     "policy": [
-        (None, f"the policy {NETWORK}None"),
-        (MLP((3, 2), rng=0), f"the policy {NETWORK}<"),
-        (policy(4, 8, 2), "the policy has 4 inputs and 2 outputs (sizes (4, 8, 2)), but the environment needs "),
-        (policy(3, 5), "the policy has 3 inputs and 5 outputs (sizes (3, 5)), but the environment needs "),
-        (value(3), "the policy has 3 inputs and 1 outputs (sizes (3, 1)), but the environment needs "),
+        (None, "the policy must be a policy such as SoftmaxPolicy, not None"),
+        (MLP((3, 2), rng=0), "the policy must be a policy such as SoftmaxPolicy, not MLP((3, 2))"),
+        (value(3), "the policy must be a policy such as SoftmaxPolicy, not Value((3,))"),
+        (
+            policy(4, 8, 2),
+            "the policy SoftmaxPolicy((4, 8, 2)) has 4 inputs and 2 outputs, but the environment needs 3",
+        ),
+        (
+            policy(3, 5),
+            "the policy SoftmaxPolicy((3, 5)) has 3 inputs and 5 outputs, but the environment needs 3 and 2",
+        ),
     ],
     "value": [
-        (None, f"the value {NETWORK}None"),
-        (value(4, 8), "the value has 4 inputs and 1 outputs (sizes (4, 8, 1)), but the environment needs 3 and 1"),
-        (policy(), "the value has 3 inputs and 2 outputs (sizes (3, 2)), but the environment needs 3 and 1"),
+        (None, "the value must be a network such as Value, not None"),
+        (MLP((3, 1), rng=0), "the value must be a network such as Value, not MLP((3, 1))"),
+        (policy(), "the value must be a network such as Value, not SoftmaxPolicy((3, 2))"),
+        (value(4, 8), "the value Value((4, 8)) has 4 inputs and 1 outputs, but the environment needs 3 and 1"),
     ],
     "states": [
-        (STATES[:0], "0"),
-        (STATES[0], "(3,)"),
-        (np.zeros((4, 5)), "(B, 3), not (4, 5)"),
+        (STATES[:0], "states must have shape (B, observation) with at least one row, not (0, 3)"),
+        (STATES[0], "states must have shape (B, observation) with at least one row, not (3,)"),
+        (STATES.T, " must have shape (3,), one per row of states (3, 4), not (4,)"),
+        (np.zeros((4, 5)), "the input must have shape (B, 3), not (4, 5)"),
         (STATES.astype(str), "states must be numbers, not an array <U"),
     ],
     "actions": [
-        *PER_ROW[:3],
-        (ACTIONS * 1.0, "actions must be 4 integers, one per row of the logits, not an array float64 (4,)"),
-        (ACTIONS > 0, "actions must be 4 integers, one per row of the logits, not an array bool (4,)"),
+        (ACTIONS[1:], f"{TAKEN}an array int64 (3,)"),
+        (ACTIONS[:, None], f"{TAKEN}an array int64 (4, 1)"),
+        (0, f"{TAKEN}an array int64 ()"),
+        (ACTIONS * 1.0, f"{TAKEN}an array float64 (4,)"),
+        (ACTIONS > 0, f"{TAKEN}an array bool (4,)"),
         (ACTIONS + 2, "actions must lie in 0 … 1, not in 2 … 2"),
         (ACTIONS - 1, "actions must lie in 0 … 1, not in -1 … -1"),
     ],
-    **dict.fromkeys(["weights", "advantages", "old_log_prob"], PER_ROW),
-    "targets": [
-        (WEIGHTS[1:], "targets must have shape (4,), one per row of states (4, 3), not (3,)"),
-        (WEIGHTS[:, None], "targets must have shape (4,), one per row of states (4, 3), not (4, 1)"),
-        (but(WEIGHTS, np.nan), "targets must be finite, but targets[3] is nan"),
-    ],
-    **dict.fromkeys(["terminated", "truncated", "ended"], PER_STEP),
-    **dict.fromkeys(["rewards", "values", "next_values"], FINITE_PER_STEP),
+    **dict.fromkeys(["weights", "advantages", "old_log_prob", "targets"], PER_ROW),
+    **dict.fromkeys(["terminated", "truncated", "ended", "rewards", "values", "next_values"], PER_STEP),
     "sizes": [(x, SIZES) for x in ((), (3, 0), (3, -2), (3, 2.5), (3, True), "32", None)],
 }
 
@@ -246,45 +261,71 @@ def refusals():
     for function, good in GOOD.items():
         title = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
         for name, parameter in inspect.signature(function).parameters.items():
+            accepted = get_args(parameter.annotation)
             expected, outside = RANGES.get(name, ("", []))
-            wrong = [(x, f"^{name}.* must be {re.escape(expected)}.*, not {re.escape(repr(x))}$") for x in outside]
+            wrong = [(x, f"^{name} must be {re.escape(expected)}.*, not {re.escape(repr(x))}$") for x in outside]
+            if tuple[float, float] in accepted:  # a Schedule
+                wrong = [(x, re.escape(message.format(name=name))) for x, message in SCHEDULES]
             if name in good and (name != "policy" or {"env", "make_env"} & good.keys()):
                 wrong += [(x, re.escape(message.format(name=name))) for x, message in REFUSED.get(name, [])]
-            if NoneType in get_args(parameter.annotation):  # here None means something
+            if NoneType in accepted:  # here None means something
                 wrong = [(x, pattern) for x, pattern in wrong if x is not None]
             if wrong:
                 yield pytest.param(function, good, name, wrong, id=f"{title}-{name}")
 
 
+def in_a_run(function):
+    """The function, called in an update of a run."""
+
+    def call(**arguments):
+        results = []
+
+        def updates():
+            results.append(function(**arguments))
+            yield Progress(steps=0)
+
+        next(run(updates()))
+        return results[0]
+
+    return call
+
+
+in_both_places = pytest.mark.parametrize("place", [lambda function: function, in_a_run], ids=["own loop", "run"])
+
+
+@in_both_places
 @pytest.mark.parametrize(("function", "good", "name", "wrong"), [*refusals()])
-def test_refused(function, good, name, wrong):
+def test_refused(function, good, name, wrong, place):
     for x, pattern in wrong:
         with pytest.raises((TypeError, ValueError), match=pattern):
-            function(**good | {name: x})
+            place(function)(**good | {name: x})
             pytest.fail(f"{name}={x!r} was let in")
 
 
-def train(chapter=reinforce, **kwargs):
+def train(**kwargs):
     """The call only: no update is asked for."""
-    return chapter.train(**GOOD[chapter.train] | kwargs)
+    return reinforce.train(**GOOD[reinforce.train] | kwargs)
 
 
-def gradient(states):
-    return reinforce.gradient(**GOOD[reinforce.gradient] | {"states": states})
+def step(**rows):
+    """A step along REINFORCE's gradient: what is not finite is refused there, where it would do harm."""
+    with np.errstate(invalid="ignore"):
+        SGD(policy().theta).step(reinforce.gradient(**GOOD[reinforce.gradient] | rows))
 
 
+SAVED = "save takes a policy, then a value or None, and an id or None, not "
+SINGLE = "the input must have shape (B, 3), not (3,); a single state is given as state[None]"
 CALLS = {
     # environments
-    "unknown environment": (lambda: spaces.make("NoSuchEnv-v0"), ValueError, "unknown environment 'NoSuchEnv-v0'"),
-    "unknown version": (lambda: spaces.make("CartPole-v99"), ValueError, "unknown environment 'CartPole-v99'"),
-    "unknown namespace": (lambda: spaces.make("nowhere/Env-v0"), ValueError, "unknown environment 'nowhere/Env-v0'"),
-    "unknown vector": (lambda: spaces.make("NoSuchEnv-v0", 2), ValueError, "unknown environment 'NoSuchEnv-v0'"),
-    "malformed id": (lambda: spaces.make("no such environment!"), ValueError, "no such environment!"),
-    "empty id": (lambda: spaces.make(""), ValueError, "unknown environment ''"),
+    "unknown environment": (lambda: build("NoSuchEnv-v0"), ValueError, "unknown environment 'NoSuchEnv-v0'"),
+    "unknown version": (lambda: build("CartPole-v99"), ValueError, "unknown environment 'CartPole-v99'"),
+    "unknown namespace": (lambda: build("nowhere/Env-v0"), ValueError, "unknown environment 'nowhere/Env-v0'"),
+    "malformed id": (lambda: build("no such environment!"), ValueError, "no such environment!"),
+    "empty id": (lambda: build(""), ValueError, "unknown environment ''"),
     "Box actions": (
         lambda: SoftmaxPolicy.for_env(env(action_space=box)),
         ValueError,
-        "Discrete action space, not Box(",
+        "this policy needs a Discrete action space, not Box(",
     ),
     "Pendulum": (lambda: SoftmaxPolicy.for_env(gym.make("Pendulum-v1")), ValueError, "Discrete action space, not Box("),
     "observations of any length": (
@@ -302,77 +343,48 @@ CALLS = {
         ValueError,
         "observations must be finite",
     ),
-    "infinite observation": (lambda: evaluate(policy(), broken("observation", np.inf)), ValueError, "is inf"),
-    "NaN last observation, same step": (
-        lambda: next(train(env=ScriptedVector([SCRIPT], SAME_STEP, replace={("observation", 0, 2): np.nan}))),
+    "NaN in the very first observation": (
+        lambda: evaluate(policy(), Scripted(SCRIPT, replace={("observation", 0, 0): np.nan})),
         ValueError,
         "observations must be finite",
     ),
+    "infinite observation": (lambda: evaluate(policy(), broken("observation", np.inf)), ValueError, "is inf"),
     "NaN reward": (lambda: next(train(env=broken("reward", np.nan))), ValueError, "rewards must be finite"),
     "rewards for too few": (
-        lambda: next(train(env=Narrow([SCRIPT] * 3, SAME_STEP))),
+        lambda: next(train(env=Narrow([SCRIPT] * 3))),
         ValueError,
-        "rewards, terminated, truncated must be of 3 environments, not of shapes (1,), (3,), (3,)",
+        "rewards must be numbers, one for each of 3 environments, not array([",
     ),
     "NaN in a picture": (
         lambda: evaluate(policy(4, 2), Pictures(np.full((2, 2), np.nan))),
         ValueError,
-        "observations must be finite",
+        "observations must be integers in Box(0, 255, (2, 2), uint8), not [[[nan",
     ),
     "a picture of another shape": (
         lambda: evaluate(policy(4, 2), Pictures(np.zeros((4, 1)))),
         ValueError,
-        "must have shape (2, 2), not (4, 1)",
+        "must be numbers of shape (1, 2, 2), as Box(0, 255, (2, 2), uint8) says, not an array float64 (1, 4, 1)",
     ),
-    "infinite reward": (lambda: evaluate(policy(), broken("reward", -np.inf)), ValueError, "rewards[0, 0] is -inf"),
+    "infinite reward": (lambda: evaluate(policy(), broken("reward", -np.inf)), ValueError, "rewards[0] is -inf"),
     # arguments of training
     "rng is text": (lambda: train(rng="1"), TypeError, "SeedSequence"),
     "seed and rng": (lambda: train(seed=1, rng=2), ValueError, "give seed or rng, not both: seed=1, rng=2"),
-    "unknown argument": (
-        lambda: train(learning_rat=0.1),
-        TypeError,
-        "'learning_rat'; it takes env, policy, total_steps",
-    ),
-    "a setting of another chapter": (
-        lambda: reinforce.train(env(), policy(), clip_range=0.1),
-        TypeError,
-        "scratchpg.algorithms.reinforce: got an unexpected keyword argument 'clip_range'; it takes env, policy,",
-    ),
+    "unknown argument": (lambda: train(learning_rat=0.1), TypeError, "unexpected keyword argument 'learning_rat'"),
+    "a setting of another chapter": (lambda: train(clip_range=0.1), TypeError, "keyword argument 'clip_range'"),
     "a row too many": (
         lambda: reinforce.gradient(policy(), STATES, ACTIONS, WEIGHTS, WEIGHTS, episodes=1),
         TypeError,
-        "scratchpg.algorithms.reinforce: too many positional arguments; it takes policy, states, actions, weights",
+        "gradient() takes 4 positional arguments but 5 positional arguments (and 1 keyword-only argument) were given",
     ),
     "no weights": (
         lambda: reinforce.gradient(policy(), STATES, ACTIONS, episodes=1),
         TypeError,
-        "missing a required argument: 'weights'",
+        "gradient() missing 1 required positional argument: 'weights'",
     ),
     "a row given twice": (
         lambda: reinforce.gradient(policy(), STATES, ACTIONS, WEIGHTS, weights=WEIGHTS, episodes=1),
         TypeError,
-        "weights",
-    ),
-    "one schedule of three": (
-        lambda: train(ppo, learning_rate=(3, 2, 1)),
-        TypeError,
-        "must be a finite number > 0, not (3, 2, 1)",
-    ),
-    "schedule to nothing": (
-        lambda: train(ppo, learning_rate=(1, None)),
-        TypeError,
-        "must be a finite number > 0, not None",
-    ),
-    "schedule to False": (
-        lambda: train(ppo, clip_range=(1, False)),
-        TypeError,
-        "must be a finite number > 0, not False",
-    ),
-    "schedule to < 0": (lambda: train(ppo, learning_rate=(1, -1)), ValueError, "must be a finite number > 0, not -1"),
-    "schedule in a chapter without": (
-        lambda: train(a2c, learning_rate=(1, 0)),
-        TypeError,
-        "must be a finite number > 0, not (1, 0)",
+        "gradient() got multiple values for argument 'weights'",
     ),
     "workers of an environment that can't be sent": (
         lambda: next(a3c.train(lambda: env(), policy(), value(), start_method="spawn")),
@@ -380,8 +392,10 @@ CALLS = {
         "make_env must be an id or a function at the top of a module",
     ),
     # rows
-    "NaN state": (lambda: gradient(but(STATES, np.nan)), ValueError, "states must be finite, but states[3, 2] is nan"),
-    "infinite state": (lambda: gradient(but(STATES, np.inf)), FloatingPointError, "states[3, 2] is inf"),
+    "NaN state": (lambda: step(states=but(STATES, np.nan)), FloatingPointError, "the norm of the gradient is nan"),
+    "infinite state": (lambda: step(states=but(STATES, np.inf)), FloatingPointError, "norm of the gradient is nan"),
+    "NaN weight": (lambda: step(weights=but(WEIGHTS, np.nan)), FloatingPointError, "norm of the gradient is nan"),
+    "infinite weight": (lambda: step(weights=but(WEIGHTS, -np.inf)), FloatingPointError, "norm of the gradient is"),
     # networks and distributions
     "theta too short": (
         lambda: SoftmaxPolicy((3, 2), theta=np.zeros(7)),
@@ -392,8 +406,9 @@ CALLS = {
     "theta of integers": (lambda: MLP((3, 2), theta=np.zeros(8, int)), ValueError, "not an array int64 (8,)"),
     "theta is a list": (lambda: MLP((3, 2), theta=[0.0] * 8), ValueError, "shape (8,) for sizes (3, 2), not [0.0"),
     "dtype of integers": (lambda: MLP((3, 2), rng=0, dtype=int), (TypeError, ValueError), "dtype must be"),
-    "flat input": (lambda: policy()(np.zeros(3)), ValueError, "the input must have shape (B, 3), not (3,)"),
-    "d_logits of another width": (
+    "a single state": (lambda: policy()(np.zeros(3)), ValueError, SINGLE),
+    "a single state for a value": (lambda: value()(np.zeros(3)), ValueError, SINGLE),
+    "d_parameters of another width": (
         lambda: policy().backward(policy()(STATES), np.zeros((4, 3))),
         ValueError,
         "this cache is of another pass: d_y (4, 3)",
@@ -416,16 +431,20 @@ CALLS = {
         ValueError,
         f"hidden must be 0 {SIZES}(64, 0)",
     ),
-    "NaN state for a value": (lambda: value().mse(but(STATES, np.nan), WEIGHTS), ValueError, "states must be finite"),
     "explained variance of a column": (
         lambda: returns.explained_variance(WEIGHTS, WEIGHTS[:, None]),
         ValueError,
-        "values must have the shape (4,) of targets, not (4, 1)",
+        "targets and values must have one shape, not empty; got (4,), (4, 1)",
     ),
-    "no environments": (
-        lambda: spaces.make("CartPole-v1", 0),
+    "normalised column": (
+        lambda: returns.normalized(WEIGHTS[:, None]),
         ValueError,
-        "n_envs (environments side by side) must be",
+        "advantages must be (B,), at least one, not (4, 1)",
+    ),
+    "normalised NaN": (
+        lambda: returns.normalized(but(WEIGHTS, np.nan)),
+        FloatingPointError,
+        "advantages must be finite, but advantages[3] is nan",
     ),
     "flat logits": (lambda: Softmax(np.zeros(3)), ValueError, "logits must be floats of shape (B, A), not an array"),
     "logits of integers": (lambda: Softmax(np.zeros((1, 2), int)), ValueError, "logits must be floats of shape (B, A)"),
@@ -442,9 +461,9 @@ CALLS = {
     ),
     # experience
     "weights the other way round": (
-        lambda: Collector(ScriptedVector([SCRIPT] * 2, SAME_STEP), policy(), 0).collect(3).rows(np.ones((2, 3))),
+        lambda: Collector(ScriptedVector([SCRIPT] * 2), policy(), 0).collect(3).samples(np.ones((2, 3))),
         ValueError,
-        "weights must have shape (3, 2), not [(2, 3)]",
+        "weights must have shape (3, 2), not (2, 3)",
     ),
     # optimisers
     "θ of integers": (
@@ -486,7 +505,7 @@ CALLS = {
     "gradient of another shape": (
         lambda: check_gradient(sum, np.zeros(3), np.zeros(2)),
         ValueError,
-        "the gradient must have the shape (2,) of theta, not (3,)",
+        "gradient and theta must have one shape, not empty; got (3,), (2,)",
     ),
     # finite MDPs: more of them in test_mdp.py
     "no distribution": (lambda: mdp(start=[0.5]), ValueError, "start must be probabilities, none < 0, of sum 1, not"),
@@ -505,23 +524,21 @@ CALLS = {
     "policy of other states": (
         lambda: mdp().objective(policy(), 1.0),
         ValueError,
-        "the policy has 3 inputs and 2 outputs (sizes (3, 2)), but the environment needs 1 and 2",
+        "the policy SoftmaxPolicy((3, 2)) has 3 inputs and 2 outputs, but the environment needs 1 and 2",
     ),
-    "no policy of an MDP": (lambda: mdp().trajectories(None), TypeError, "the policy must be a network such as"),
+    "no policy of an MDP": (lambda: mdp().trajectories(None), TypeError, "the policy must be a policy such as"),
     "no table to read": (lambda: FiniteMDP.from_env(env(), 3), ValueError, "env must have unwrapped.P and"),
     "no environment to read": (lambda: FiniteMDP.from_env("FrozenLake-v1", 3), ValueError, "has, not FrozenLake-v1"),
     # checkpoints: more of them in test_checkpoint.py
-    "save no policy": (
-        lambda: save("/nowhere", None),
+    "save no policy": (lambda: save("/nowhere", None), TypeError, f"{SAVED}None, None"),
+    "save a value for a policy": (lambda: save("/nowhere", value()), TypeError, f"{SAVED}Value((3,)), None"),
+    "save a policy for a value": (lambda: save("/nowhere", policy(), policy()), TypeError, f"{SAVED}SoftmaxPolicy("),
+    "save an environment": (lambda: save("/nowhere", policy(), env=env()), TypeError, f"{SAVED}SoftmaxPolicy("),
+    "save a network called format": (
+        lambda: save("/nowhere/at/all.npz", policy(), format=value()),
         TypeError,
-        "policy, value, env must be a SoftmaxPolicy, a Value or",
+        "not Value((3,))",
     ),
-    "save a policy for a value": (
-        lambda: save("/nowhere", policy(), policy()),
-        TypeError,
-        "must be a SoftmaxPolicy, a Value",
-    ),
-    "save an environment": (lambda: save("/nowhere", policy(), env=env()), TypeError, "an id or None, not"),
     "save NaN": (
         lambda: save("/nowhere", SoftmaxPolicy((3, 2), theta=np.full(8, np.nan))),
         ValueError,
@@ -557,21 +574,23 @@ def test_good_input(function):
         result.close()
 
 
+@in_both_places
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
 @pytest.mark.parametrize("function", [f for f, good in GOOD.items() if "states" in good], ids=lambda f: f.__qualname__)
-def test_integers_count_like_floats(function, dtype):
+def test_integers_count_like_floats(function, dtype, place):
     """-1 of an unsigned integer is 255."""
     good = GOOD[function]
     weights = {name: np.array([0, 1, 1, 0], dtype) for name in {*good} - {"policy", "states", "actions", "episodes"}}
     expected = function(**good | {name: x.astype(float) for name, x in weights.items()})
-    np.testing.assert_array_equal(function(**good | weights), expected)
+    np.testing.assert_array_equal(place(function)(**good | weights), expected)
 
 
 def test_nothing_is_left_out():
-    """Every chapter's functions stand in the table, and every hyperparameter has its range."""
+    """Every chapter's functions stand in the table, and every argument of a function in it has what it must refuse."""
     for chapter in filter(inspect.ismodule, map(scratchpg.__dict__.get, scratchpg.__all__)):
         for function in "loss", "gradient", "train":
             assert getattr(chapter, function, None) in {None, *GOOD}
-    assert HYPERPARAMETERS.keys() - RANGES.keys() == {"n_envs", "beta"}  # of the scripts; of Adam, a pair
     used = {name for function in GOOD for name in inspect.signature(function).parameters}
+    call_by_call = {"rng", "theta", "dtype", "betas"}
+    assert used - RANGES.keys() - REFUSED.keys() == call_by_call | {"output_scale", "mean_square", "report"}
     assert RANGES.keys() | REFUSED.keys() <= used

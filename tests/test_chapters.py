@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from envs import NEXT_STEP, SAME_STEP, ScriptedVector, observation, reward
+from envs import ScriptedVector, observation, reward
 
 from scratchpg import SoftmaxPolicy, Value
 from scratchpg.algorithms import a2c, actor_critic, ppo
@@ -14,7 +14,7 @@ SEGMENTS = {"n_steps": T, "gae_lambda": LAMBDA}
 WHOLE_BATCH = {"n_epochs": 1, "batch_size": 1000, "normalize_advantage": False}
 
 
-def recorded(monkeypatch, chapter, mode=NEXT_STEP, **settings):
+def recorded(monkeypatch, chapter, **settings):
     """Every row that one update hands to the gradients: state, Ψ, target; and the keywords of `gradient`.
 
     The gradients are 0, so V is the same throughout. TD makes as many updates as A2C and PPO have rows.
@@ -33,7 +33,7 @@ def recorded(monkeypatch, chapter, mode=NEXT_STEP, **settings):
     monkeypatch.setattr(chapter, "gradient", gradient)
     monkeypatch.setattr(Value, "mse_gradient", mse_gradient)
     policy, value = SoftmaxPolicy((3, 2), rng=0, dtype=float), Value((3, 4), rng=1, dtype=float)
-    loop = chapter.train(ScriptedVector(SCRIPTS, mode), policy, value, gamma=GAMMA, seed=0, **settings)
+    loop = chapter.train(ScriptedVector(SCRIPTS), policy, value, gamma=GAMMA, seed=0, **settings)
     for _ in range(T if chapter is actor_critic else 1):
         next(loop)
     return value, np.concatenate(rows), np.concatenate(targets), keywords
@@ -55,15 +55,14 @@ def expected(value, state, collected, lam):
     return total
 
 
-@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP])
 @pytest.mark.parametrize(
     ("chapter", "settings", "lam"),
     [(actor_critic, {}, 0.0), (a2c, SEGMENTS, LAMBDA), (ppo, SEGMENTS | WHOLE_BATCH, LAMBDA)],
     ids=["td", "a2c", "ppo"],
 )
-def test_only_experience_reaches_a_gradient_with_the_true_successors(monkeypatch, chapter, settings, lam, mode):
+def test_only_experience_reaches_a_gradient_with_the_true_successors(monkeypatch, chapter, settings, lam):
     """No reset row, no value of a reset observation; a time limit is bootstrapped, an end is not."""
-    value, rows, targets, _ = recorded(monkeypatch, chapter, mode, **settings)
+    value, rows, targets, _ = recorded(monkeypatch, chapter, **settings)
     collected = {tuple(map(int, row[:3])) for row in rows}
     assert len(collected) == len(rows)  # each transition once, and none is a reset: that would be one step too far
     for env, episode, step in collected:
@@ -99,5 +98,5 @@ def test_coefficients_and_schedules_reach_the_gradient(monkeypatch):
     policy, value = SoftmaxPolicy((3, 2), rng=0), Value((3, 4), rng=1)
     keywords.clear()
     settings = {"n_steps": 10, "total_steps": 80, "clip_range": (0.4, 0.0), **WHOLE_BATCH}
-    done = [0, *(p.steps / 80 for p in ppo.train(ScriptedVector(SCRIPTS, SAME_STEP), policy, value, **settings))]
+    done = [0, *(p.steps / 80 for p in ppo.train(ScriptedVector(SCRIPTS), policy, value, **settings))]
     np.testing.assert_allclose([k["clip_range"] for k in keywords], [0.4 * (1 - share) for share in done[:-1]])

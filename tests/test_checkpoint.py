@@ -15,10 +15,10 @@ from helpers import same_bits
 
 import scratchpg
 from scratchpg import SoftmaxPolicy, Value, load, save
-from scratchpg.checkpoint import FORMAT
+from scratchpg.plumbing.checkpoint import FORMAT, FORMAT_2
 
-POLICY = {"kind": "softmax", "sizes": [3, 2], "dtype": "float32"}
-VALUE = {"kind": "state value", "sizes": [3, 1], "dtype": "float32"}
+POLICY = {"class": "SoftmaxPolicy", "sizes": [3, 2], "options": {}}
+VALUE = {"class": "Value", "sizes": [3], "options": {}}
 ABOUT = {"format": FORMAT, "env": None, "policy": POLICY}
 
 
@@ -54,6 +54,46 @@ def test_round_trip(tmp_path, dtype, with_value):
     states = np.random.default_rng(0).standard_normal((5, 3))
     assert same_bits(loaded.policy(states).logits, policy(states).logits)
     loaded.policy.theta[:] = 0  # what was loaded can be trained on
+
+
+def test_a_file_of_the_format_before_is_read(tmp_path):
+    """As the version before wrote it, with kinds for classes, and the value's output among its sizes."""
+    policy, value = networks()
+    about = {
+        "format": FORMAT_2,
+        "env": "CartPole-v1",
+        "policy": {"kind": "softmax", "sizes": [3, 4, 2], "dtype": "float32"},
+        "value": {"kind": "state value", "sizes": [3, 5, 1], "dtype": "float32"},
+    }
+    for last in "value", "policy":
+        arrays = {"policy": policy.theta} | ({"value": value.theta} if "value" in about else {})
+        (tmp_path / "x.npz").write_bytes(npz(about, **arrays))
+        loaded = load(tmp_path / "x.npz")
+        assert repr(loaded.policy) == repr(policy) and same_bits(loaded.policy.theta, policy.theta)
+        if last == "value":
+            assert repr(loaded.value) == repr(value) and same_bits(loaded.value.theta, value.theta)
+            del about["value"]
+    assert loaded.value is None and loaded.env == "CartPole-v1"
+
+
+class Warm(SoftmaxPolicy):
+    """A policy of one's own, with an option."""
+
+    def __init__(self, sizes, rng=None, *, theta=None, dtype=np.float32, temperature=1.0):
+        super().__init__(sizes, rng, theta=theta, dtype=dtype)
+        self.options = {"temperature": temperature}
+
+
+def test_networks_of_other_names_and_of_classes_of_ones_own(tmp_path):
+    _, value = networks()
+    warm, target = Warm((3, 4, 2), rng=0, temperature=0.5), Value((3, 7), rng=2)
+    save(tmp_path / "x.npz", warm, value, target=target)
+    with pytest.raises(ValueError, match=rf"its policy is a {__name__}\.Warm: give load such a class, after the path"):
+        load(tmp_path / "x.npz")
+    loaded = load(tmp_path / "x.npz", Warm)
+    assert type(loaded.policy) is Warm and loaded.policy.options == {"temperature": 0.5}
+    for name, network in {"policy": warm, "value": value, "target": target}.items():
+        assert same_bits(getattr(loaded, name).theta, network.theta)
 
 
 @pytest.mark.parametrize("name", ["policy", "policy.npz", "π θ.ckpt"])
@@ -98,18 +138,28 @@ BAD_FILES = {  # each with what the message says of it
     "about is a list": (npz(about=[1, 2], policy=GOOD), "list"),
     "about is a number": (npz(about=1, policy=GOOD), "int"),
     "a later format": (
-        npz(ABOUT | {"format": "scratchpg checkpoint 3"}, policy=GOOD),
-        "its format is 'scratchpg checkpoint 3', not 'scratchpg checkpoint 2'",
+        npz(ABOUT | {"format": "scratchpg checkpoint 4"}, policy=GOOD),
+        "its format is 'scratchpg checkpoint 4', not 'scratchpg checkpoint 3'",
     ),
-    "an environment is no id": (npz(ABOUT | {"env": 3}, policy=GOOD), "a Value or None, an id or None, not "),
+    "an environment is no id": (npz(ABOUT | {"env": 3}, policy=GOOD), "or its env no id: 3"),
     "no format": (npz({"policy": POLICY}, policy=GOOD), "it has no 'format'"),
     "no parameters": (npz(), "it has no 'policy'"),
     "no policy": (npz({"format": FORMAT, "env": None, "value": VALUE}, value=GOOD_VALUE), "it has no 'policy'"),
-    "no sizes": (npz(ABOUT | {"policy": {"kind": "softmax"}}, policy=GOOD), "it has no 'sizes'"),
+    "no class": (npz(ABOUT | {"policy": {"sizes": [3, 2]}}, policy=GOOD), "it has no 'class'"),
+    "no sizes": (npz(ABOUT | {"policy": {"class": "SoftmaxPolicy"}}, policy=GOOD), "it has no 'sizes'"),
     "no value": (npz(ABOUT | {"value": VALUE}, policy=GOOD), "it has no 'value'"),
-    "another kind": (said(GOOD, kind="gaussian"), "'env': None, 'policy': {'kind': 'gaussian', "),
-    "another kind of value": (with_value(GOOD_VALUE, kind="action value"), "'value': {'kind': 'action value', "),
-    "another dtype": (said(GOOD.astype(float)), "'dtype': 'float32'}}, but it reads as {'format': "),
+    "another class": (said(GOOD, **{"class": "Nonsense"}), "its policy is a Nonsense: give load such a class, after"),
+    "a value for the policy": (said(GOOD, **{"class": "Value"}), "its policy is a Value: give load such a class"),
+    "a net for the policy": (said(GOOD, **{"class": "MLP"}), "its policy is a MLP: give load such a class"),
+    "a function for the policy": (
+        said(GOOD, **{"class": "evaluate"}),
+        "its policy is a evaluate: give load such a class",
+    ),
+    "a policy for the value": (
+        with_value(GOOD, **{"class": "SoftmaxPolicy"}),
+        "its value is a SoftmaxPolicy: give load",
+    ),
+    "unknown options": (said(GOOD, options={"depth": 3}), "unexpected keyword argument 'depth'"),
     "too few parameters": (npz(policy=GOOD[:-1]), "shape (8,) for sizes (3, 2), not an array float32 (7,)"),
     "too many parameters": (npz(policy=np.zeros(9)), "shape (8,) for sizes (3, 2), not an array float64 (9,)"),
     "parameters not flat": (npz(policy=GOOD.reshape(2, 4)), "not an array float32 (2, 4)"),
@@ -118,11 +168,11 @@ BAD_FILES = {  # each with what the message says of it
     "NaN": (npz(policy=np.full(8, np.nan, np.float32)), "the parameters of the policy must be finite"),
     "infinity": (npz(policy=np.where(np.arange(8) == 7, np.inf, GOOD)), "parameters of the policy[7] is inf"),
     "NaN in the value": (with_value(GOOD_VALUE * np.nan), "the parameters of the value must be finite"),
-    "a value of two outputs": (with_value(GOOD_VALUE, sizes=[3, 2]), "'sizes': [3, 2]"),
-    "sizes are no integers": (said(GOOD, sizes=[3.0, 2.0]), "integers of at least 1, not [3.0, 2.0]"),
-    "sizes are no list": (said(GOOD, sizes=None), "integers of at least 1, not None"),
-    "one size": (said(GOOD, sizes=[3]), "integers of at least 1, not [3]"),
-    "negative size": (said(GOOD, sizes=[3, -2]), "integers of at least 1, not [3, -2]"),
+    "a value with a layer more": (with_value(GOOD_VALUE, sizes=[3, 2]), "of shape (11,) for sizes (3, 2, 1), not"),
+    "sizes are no integers": (said(GOOD, sizes=[3.0, 2.0]), "integers of at least 1, not (3.0, 2.0)"),
+    "sizes are no list": (said(GOOD, sizes=None), "'NoneType' object is not iterable"),
+    "one size": (said(GOOD, sizes=[3]), "integers of at least 1, not (3,)"),
+    "negative size": (said(GOOD, sizes=[3, -2]), "integers of at least 1, not (3, -2)"),
 }
 
 
@@ -148,8 +198,8 @@ def test_what_a_file_says_of_itself(tmp_path):
         assert json.loads(file["about"].item()) == {
             "format": FORMAT,
             "env": "CartPole-v1",
-            "policy": {"kind": "softmax", "sizes": [3, 4, 2], "dtype": "float64"},
-            "value": {"kind": "state value", "sizes": [3, 5, 1], "dtype": "float64"},
+            "policy": {"class": "SoftmaxPolicy", "sizes": [3, 4, 2], "options": {}},
+            "value": {"class": "Value", "sizes": [3, 5], "options": {}},
         }
     parameters = policy.theta.nbytes + value.theta.nbytes
     assert (tmp_path / "x.npz").stat().st_size < parameters + 2_000  # and not much beside the parameters

@@ -1,14 +1,16 @@
-"""Evaluation: whole episodes, undiscounted, the same number from every environment."""
+"""Evaluation: whole episodes, undiscounted, the same number from every environment; what never ends is cut off."""
+
+import importlib
+import warnings
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from envs import NEXT_STEP, SAME_STEP, Scripted, ScriptedVector, reward
+from envs import Scripted, ScriptedVector, reward
 from helpers import same_bits
 
 from scratchpg import SoftmaxPolicy, evaluate
-
-MODES = [NEXT_STEP, SAME_STEP]
+from scratchpg.plumbing import spaces
 
 
 def policy():
@@ -19,21 +21,19 @@ def scripted_return(index, episode, length):
     return sum(reward(index, episode, t) for t in range(length))
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_short_episodes_are_not_favoured(mode):
+def test_short_episodes_are_not_favoured():
     # environment 0 needs 9 steps for an episode, environment 1 a single one: whoever takes the first 6 episodes to
     # finish takes 5 or 6 of the short ones
-    envs = ScriptedVector([[(9, "terminated")], [(1, "truncated")]], mode)
+    envs = ScriptedVector([[(9, "terminated")], [(1, "truncated")]])
     returns = evaluate(policy(), envs, episodes=6, seed=0)
     expected = [scripted_return(0, episode, 9) for episode in range(3)]
     expected += [scripted_return(1, episode, 1) for episode in range(3)]
     assert returns.shape == (6,) and returns.tolist() == expected
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("episodes", [1, 2, 3, 7])
-def test_any_number_of_episodes(mode, episodes):
-    envs = ScriptedVector([[(2, "terminated"), (3, "truncated")]] * 3, mode)
+def test_any_number_of_episodes(episodes):
+    envs = ScriptedVector([[(2, "terminated"), (3, "truncated")]] * 3)
     returns = evaluate(policy(), envs, episodes=episodes, seed=0)
     quota = [episodes // 3 + (n < episodes % 3) for n in range(3)]
     assert returns.tolist() == [scripted_return(n, k, 2 + k % 2) for n in range(3) for k in range(quota[n])]
@@ -89,3 +89,47 @@ def test_the_policy_is_left_as_it_is():
     before = player.theta.copy()
     evaluate(player, Scripted([(2, "terminated")]), episodes=3, seed=0)
     assert same_bits(player.theta, before)
+
+
+# Episodes that are long, or have no end
+
+
+def test_episodes_are_cut_off_after_max_steps():
+    """An episode cut off counts, with what it paid; all environments then begin anew."""
+    env = Scripted([(9, "terminated"), (2, "terminated")])
+    returns = evaluate(policy(), env, episodes=3, seed=0, max_steps=4)
+    assert returns.tolist() == [scripted_return(0, 0, 4), scripted_return(0, 1, 2), scripted_return(0, 2, 4)]
+    envs = ScriptedVector([[(9, "terminated")], [(3, "truncated")], [(4, "both")]])
+    returns = evaluate(policy(), envs, episodes=3, seed=0, max_steps=4)
+    assert returns.tolist() == [scripted_return(n, 0, length) for n, length in enumerate([4, 3, 4])]
+
+
+def test_many_episodes_of_environments_that_are_all_cut_off():
+    envs = ScriptedVector([[(9, "terminated")]] * 2)
+    returns = evaluate(policy(), envs, episodes=6, seed=0, max_steps=5)
+    assert returns.tolist() == [scripted_return(n, k, 5) for n in range(2) for k in range(3)]
+
+
+def test_without_a_time_limit_a_very_long_episode_is_cut_off_with_a_warning(monkeypatch):
+    monkeypatch.setattr(spaces, "LONG", 50)
+    monkeypatch.setattr(importlib.import_module("scratchpg.evaluate"), "LONG", 50)
+    endless, limited = [(10**9, "terminated")], [(20, "truncated")]
+    message = "1 of 2 episodes were cut off after 50 steps, as .* has no time limit; max_steps sets another"
+    with pytest.warns(RuntimeWarning, match=message):
+        returns = evaluate(policy(), ScriptedVector([endless, limited]), episodes=2, seed=0)
+    assert returns.tolist() == [scripted_return(0, 0, 50), scripted_return(1, 0, 20)]
+    with warnings.catch_warnings():  # none of these is a reason to warn
+        warnings.simplefilter("error")
+        evaluate(policy(), Scripted(limited), episodes=2, seed=0)
+        assert len(evaluate(policy(), Scripted(endless), episodes=2, seed=0, max_steps=7)) == 2
+        pole = gym.make("CartPole-v1", max_episode_steps=80)
+        keeper = SoftmaxPolicy((4, 2), theta=np.array([0, 0, -1.0, 1, -9, 9, -9, 9, 0, 0]))  # pushes where it leans
+        assert evaluate(keeper, pole, episodes=3, greedy=True, seed=0).tolist() == [80] * 3
+
+
+@pytest.mark.parametrize("episodes", [1, 5])
+def test_the_number_of_finished_episodes_is_reported(episodes):
+    for env in Scripted([(2, "terminated")]), ScriptedVector([[(4, "truncated")], [(1, "terminated")]]):
+        reported = []
+        evaluate(policy(), env, episodes=episodes, seed=0, report=reported.append)
+        assert reported == [*range(1, episodes + 1)]

@@ -1,5 +1,6 @@
 """The scripts in examples/, run as a reader runs them: what they print, write and return."""
 
+import importlib
 import inspect
 import itertools
 import os
@@ -22,10 +23,10 @@ from scratchpg import Progress, SoftmaxPolicy, Value, algorithms, load, save
 from scratchpg.rollout import Collector
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in {"common", "finite_sums"})
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in {"cli", "finite_sums"})
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
-DRAWN = [name for name in STUDIES if "common.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]
+DRAWN = [name for name in STUDIES if "cli.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]
 README = sorted(set(re.findall(r"`python examples/([^`]+)`", (EXAMPLES.parent / "README.md").read_text("utf-8"))))
 EVALUATION = r"evaluation: mean -?\d+\.\d+ ± \d+\.\d+ over (\d+) episodes \(sampled actions\)"
 SETTINGS = {
@@ -35,15 +36,15 @@ SETTINGS = {
 
 
 @pytest.fixture
-def common(monkeypatch):
+def cli(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
-    import common
+    import cli
 
-    return common
+    return cli
 
 
 @pytest.fixture
-def run(common, monkeypatch, capsys):
+def run(cli, monkeypatch, capsys):
     """Run a script in this process, as if from the command line: its exit status, stdout and stderr."""
 
     def run(script, *args):
@@ -55,13 +56,28 @@ def run(common, monkeypatch, capsys):
 
 
 @pytest.fixture
-def run_main(common, capsys):
-    """Call `common.main` with a train of the test's own: the exit status, stdout and stderr."""
+def run_main(cli, monkeypatch, capsys):
+    """Call `cli.main` with updates of the test's own: the exit status, stdout and stderr."""
 
-    def run(train, *args):
-        return outcome(lambda: common.main(train, SETTINGS, "", [*map(str, args)]), capsys)
+    def run(updates, *args):
+        def learn(run, n_envs, hidden, **settings):
+            env = run.make_env(n_envs)
+            policy = run.loaded.policy or SoftmaxPolicy.for_env(env, hidden, run.rng)
+            for progress in run.updates(updates(policy, **settings), policy):
+                run.show(progress)
+
+        monkeypatch.setattr(sys, "argv", ["script.py", *map(str, args)])
+        return outcome(lambda: cli.main(learn, train, SETTINGS, ""), capsys)
 
     return run
+
+
+def train(
+    *,
+    total_steps: int = 100,  # of all environments together
+    gamma: float = 0.99,  # the discount γ
+) -> None:
+    """Has the settings that `run_main` admits."""
 
 
 def outcome(call, capsys):
@@ -124,11 +140,12 @@ def test_plot_that_a_study_cannot_write(path, run, tmp_path):
     assert (status, out) == (2, "") and re.fullmatch(r"error: can't (write|draw) .*\n", err)
 
 
-def test_what_stale_baseline_shows(common):
+def test_what_stale_baseline_shows(cli):
     """V_φ that was fitted beforehand stays where it is when the returns rise; one that learns along comes from 0."""
     import stale_baseline
 
-    separate, joint = (stale_baseline.run(n, seed=0, looks=2, every=5_000, episodes=32) for n in (400, 0))
+    ways = stale_baseline.separate, stale_baseline.joint
+    separate, joint = (stale_baseline.run(way, seed=0, looks=2, every=8_000, episodes=32) for way in ways)
     (_, G, v, ratio), (_, G_later, v_later, ratio_later) = separate
     assert abs(v / G - 1) < 0.3 and G_later > 2 * G and abs(v_later / v - 1) < 0.5
     assert ratio < 0.6 and ratio < ratio_later
@@ -198,7 +215,7 @@ def test_render_without_pygame(run, monkeypatch):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("--env Nonsense-v0", "unknown environment 'Nonsense-v0'"),
+        ("--env Nonsense-v0", "Environment `Nonsense` doesn't exist"),
         ("--env nothing:Nonsense-v0", "No module named 'nothing'"),
         ("--env Pendulum-v1", "Discrete action space, not Box"),
         ("--steps -1", "--steps: must be an integer of at least 0, not '-1'"),
@@ -206,8 +223,10 @@ def test_render_without_pygame(run, monkeypatch):
         ("--frobnicate", "unrecognized arguments"),
         ("gamma", "must be of the form NAME=VALUE, not 'gamma'"),
         ("gama=0.9", "no such setting: gama; there are gamma"),
-        ("gamma=2", "gamma (the discount γ) must be"),
-        ("gamma=much", "gamma"),
+        ("gamma=2", "gamma must be a number in [0, 1], not 2"),
+        ("gamma=much", "gamma must be a number in [0, 1], not 'much'"),
+        ("hidden=8", "hidden must be 0 or more widths, integers of at least 1, not 8"),
+        ("n_envs=0", "n_envs must be an integer of at least 1, not 0"),
         ("--load {tmp}/missing.npz", "missing.npz"),
         ("--load {tmp}/text.npz", "not a readable scratchpg checkpoint"),
         ("--load {tmp}/cartpole.npz --env Acrobot-v1", "4 inputs and 2 outputs"),
@@ -240,6 +259,7 @@ def test_wrong_use_is_answered_in_one_line_before_any_training(args, message, ru
     [
         ("throughput", "--seconds 0", "--seconds must be a number > 0, not 0"),
         ("throughput", "--seconds nan", "--seconds must be a number > 0, not nan"),
+        ("throughput", "--hidden 0", "--hidden must be at least 1, not 0"),
         ("throughput", "--peers", "--peers needs stable_baselines3 and torch: pip install stable-baselines3"),
         ("async_speedup", "--delay nan", "--delay a number of milliseconds"),
         ("async_speedup", "--workers 0", "--workers and --seeds must be at least 1"),
@@ -251,12 +271,12 @@ def test_benchmarks_refuse_wrong_use(script, args, message, run, monkeypatch):
     assert (status, out) == (2, "") and re.fullmatch(r"error: .*\n", err) and message in err
 
 
-def test_table(common, capsys):
+def test_table(cli, capsys):
     """Text keeps its letters, whatever they are; a number that is none is a dash; nothing is cut."""
-    common.table("title", {"name": "", "x": ".1f"}, [("banana", float("nan")), ("b", -12.34)])
+    cli.table("title", {"name": "", "x": ".1f"}, [("banana", float("nan")), ("b", -12.34)])
     assert capsys.readouterr().out == "\ntitle\nname        x\nbanana      -\nb       -12.3\n"
     with pytest.raises(ValueError, match="zip"):
-        common.table("title", {"name": "", "x": ".1f"}, [("a", 1.0, 2.0)])
+        cli.table("title", {"name": "", "x": ".1f"}, [("a", 1.0, 2.0)])
 
 
 def start(*args, script="reinforce", encoding="utf-8", **kwargs):
@@ -319,11 +339,11 @@ def test_ctrl_c_ends_a_study_quietly():
     assert (process.returncode, err) == (-signal.SIGINT, "")
 
 
-def test_a_terminal_sees_one_line_rewritten_in_place(run, monkeypatch, common):
+def test_a_terminal_sees_one_line_rewritten_in_place(run, monkeypatch, cli):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setattr(common, "REWRITE_SECONDS", 0)
+    monkeypatch.setattr(cli, "REWRITE_SECONDS", 0)
     monkeypatch.setenv("COLUMNS", "50")
-    _, out, _ = run("reinforce", "--smoke")
+    _, out, _ = run("a2c", "--smoke")
     progress, evaluation = out.splitlines(keepends=True)[-2:]
     assert out.count("\n") == 2 and re.fullmatch(EVALUATION + "\n", evaluation)
     states = out.removesuffix(evaluation).removesuffix("\n").split("\r")[1:]
@@ -335,104 +355,128 @@ def test_a_terminal_sees_one_line_rewritten_in_place(run, monkeypatch, common):
 def test_a_pipe_gets_a_line_per_tenth(run_main, unit):
     """However many updates there are; the last line is the last progress."""
 
-    def train(env, policy, *, total_steps, gamma, rng):
+    def updates(policy, *, total_steps, gamma):
         for steps in range(unit, total_steps + 1, unit):
             yield Progress(steps=steps, episodes=0, mean_return=np.nan)
 
-    _, out, _ = run_main(train, "--steps", 100_000)
+    _, out, _ = run_main(updates, "--steps", 100_000)
     shown = [int(line.split()[1].replace(",", "")) for line in out.splitlines()[:-1]]
     assert shown == [unit, *range(10_000, 100_001, 10_000)]
 
 
-def a_policy(env, policy, *, total_steps, gamma, rng):
-    assert isinstance(policy, SoftmaxPolicy)
-    yield Progress(steps=total_steps, episodes=env.num_envs, mean_return=gamma)
-
-
-def a_value(env, policy, value, *, total_steps, gamma, rng):
-    assert isinstance(value, Value)
-    yield from a_policy(env, policy, total_steps=total_steps, gamma=gamma, rng=rng)
-
-
-def an_id(make_env, policy, value, *, total_steps, gamma, rng):
-    assert make_env().spec.id in ("CartPole-v1", "FrozenLake-v1")
+def one_update(policy, *, total_steps, gamma):
     yield Progress(steps=total_steps, episodes=2, mean_return=gamma)
 
 
-@pytest.mark.parametrize("train", [a_policy, a_value, an_id])
 @pytest.mark.parametrize(("env", "mean_return"), [("CartPole-v1", 1.0), ("FrozenLake-v1", 0.9)])
-def test_train_gets_what_it_has_a_name_for(train, env, mean_return, run_main):
-    status, out, _ = run_main(train, "--smoke", "--env", env)
+def test_an_environment_s_own_settings_go_over_the_default_ones(env, mean_return, run_main):
+    status, out, _ = run_main(one_update, "--smoke", "--env", env)
     assert status == 0
     assert re.match(rf"steps 1,000 / 1,000  episodes +2  mean return +{mean_return} ", out)
 
 
 def test_a_setting_of_the_command_line_goes_over_all_others(run_main, tmp_path):
     path = tmp_path / "networks.npz"
-    _, out, _ = run_main(a_policy, "--smoke", "gamma=0.25", "hidden=(3, 5)", "--save", path)
+    _, out, _ = run_main(one_update, "--smoke", "gamma=0.25", "hidden=(3, 5)", "--save", path)
     assert " mean return     0.2 " in out
-    assert load(path).policy.net.sizes == (4, 3, 5, 2)
+    assert load(path).policy.sizes == (4, 3, 5, 2)
 
 
-@pytest.mark.parametrize(("train", "training"), [(a_policy, 2), (an_id, 2 + 1)])
-def test_every_environment_is_wrapped(train, training, run_main, common, monkeypatch):
+@pytest.mark.parametrize("script", CHAPTERS)
+def test_help_tells_every_setting_with_its_default_and_its_meaning(script, run, cli):
+    module = importlib.import_module(script)
+    chapter = getattr(module, script)
+    settings = cli.settings_of(chapter.train, module.SETTINGS)
+    parameters = inspect.signature(chapter.train).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", "rng")}
+    defaults |= module.SETTINGS["default"]
+    assert {name: eval(default, {"inf": np.inf}) for name, (default, _) in settings.items()} == defaults
+    assert all(len(meaning) > 5 for _, meaning in settings.values())
+    status, out, err = run(script, "--help")
+    assert (status, err) == (0, "")
+    for name, (default, meaning) in settings.items():
+        assert re.search(rf"^  {re.escape(f'{name}={default}')} +{re.escape(meaning)}$", out, re.MULTILINE)
+    for env_id in module.SETTINGS.keys() - {"default"}:
+        assert f"  for {env_id}: " in out
+
+
+def test_infinity_can_be_typed(cli):
+    assert cli.setting("max_grad_norm=inf") == ("max_grad_norm", np.inf)
+    assert cli.setting("method=mc") == ("method", "mc")
+
+
+@pytest.mark.parametrize(("script", "training"), [("a2c", 8), ("actor_critic", 1), ("a3c", 2)])  # a3c: in this process
+def test_every_environment_is_wrapped(script, training, run, cli, monkeypatch):
     made = []
 
     def wrap(env):
         made.append(env.spec.id)
         return env
 
-    monkeypatch.setitem(common.WRAPPERS, "CartPole-v1", wrap)
-    status, *_ = run_main(train, "--smoke")
+    monkeypatch.setitem(cli.WRAPPERS, "CartPole-v1", wrap)
+    status, *_ = run(script, "--smoke")
     assert status == 0 and made == ["CartPole-v1"] * (training + 10)  # and 10 for the evaluation
 
 
-def test_the_networks_are_saved_meanwhile(run_main, common, monkeypatch, tmp_path):
-    monkeypatch.setattr(common, "SAVE_SECONDS", 0)
+def test_the_networks_are_saved_meanwhile(run_main, cli, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "SAVE_SECONDS", 0)
     path, there = tmp_path / "networks.npz", []
 
-    def train(env, policy, *, total_steps, gamma, rng):
+    def updates(policy, *, total_steps, gamma):
         for steps in (1, 2):
             there.append(path.exists())
             yield Progress(steps=steps, episodes=0, mean_return=np.nan)
 
-    run_main(train, "--save", path)
+    run_main(updates, "--save", path)
     assert there == [False, True]
 
 
 def test_a_run_that_diverges_saves_what_was_finite(run_main, tmp_path):
     path = tmp_path / "networks.npz"
 
-    def train(env, policy, *, total_steps, gamma, rng):
+    def updates(policy, *, total_steps, gamma):
         policy.theta[:] = 7
         yield Progress(steps=1, episodes=0, mean_return=np.nan)
         raise FloatingPointError("the norm of the gradient is nan (after 1 steps)")
 
-    status, out, err = run_main(train, "--save", path)
+    status, out, err = run_main(updates, "--save", path)
     assert (status, err) == (1, "error: the norm of the gradient is nan (after 1 steps)\n")
     assert "evaluation" not in out and (load(path).policy.theta == 7).all()
 
 
-def test_a_full_disk_costs_the_file_and_nothing_else(run_main, common, monkeypatch, tmp_path):
+def test_a_fault_in_the_code_is_no_wrong_use(run_main, tmp_path):
+    """Its traceback is shown, from the first update on; what was learned before it is saved."""
+    path = tmp_path / "networks.npz"
+
+    def updates(policy, *, total_steps, gamma):
+        policy.theta[:] = 7
+        yield np.zeros(2) + np.zeros(3)
+
+    with pytest.raises(ValueError, match="broadcast"):
+        run_main(updates, "--save", path)
+    assert (load(path).policy.theta == 7).all()
+
+
+def test_a_full_disk_costs_the_file_and_nothing_else(run_main, cli, monkeypatch, tmp_path):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(common, "save", fail)
-    status, out, err = run_main(a_policy, "--save", tmp_path / "networks.npz")
+    monkeypatch.setattr(cli, "save", fail)
+    status, out, err = run_main(one_update, "--save", tmp_path / "networks.npz")
     assert status == 1 and re.fullmatch(EVALUATION, last_line(out))
     assert re.fullmatch(r"error: can't write .*networks\.npz: .*No space left on device\n", err)
 
 
-def test_a_policy_saved_without_a_value_gets_a_new_one(run_main, tmp_path):
+def test_a_policy_saved_without_a_value_gets_a_new_one(run, tmp_path):
     path = tmp_path / "networks.npz"
-    run_main(a_policy, "--env", "FrozenLake-v1", "--save", path)
-    status, _, err = run_main(a_value, "--load", path, "--save", path)  # on the environment that the file names
+    run("reinforce", "--smoke", "--env", "FrozenLake-v1", "--save", path)
+    status, _, err = run("a2c", "--smoke", "--load", path, "--save", path)  # on the environment that the file names
     assert (status, err) == (0, "")
-    assert load(path).env == "FrozenLake-v1" and load(path).value.net.sizes == (16, 8, 1)
+    assert load(path).env == "FrozenLake-v1" and load(path).value.sizes == (16, 64, 64)
 
 
 def test_evaluation_of_small_returns_keeps_two_digits(run_main):
-    _, out, _ = run_main(a_policy, "--smoke", "--env", "FrozenLake-v1")
+    _, out, _ = run_main(one_update, "--smoke", "--env", "FrozenLake-v1")
     assert re.fullmatch(r"evaluation: mean \d\.\d\d ± \d\.\d\d over 10 episodes \(sampled actions\)", last_line(out))
 
 
@@ -441,7 +485,7 @@ def test_every_chapter_has_its_script():
 
 
 @pytest.fixture
-def compare(common):
+def compare(cli):
     import compare
 
     return compare
@@ -477,9 +521,9 @@ def test_compare_table(compare, goal, lines):
     assert [" ".join(line.split()) for line in rest] == lines
 
 
-def test_compare_plot(compare, common):
+def test_compare_plot(compare, cli):
     pytest.importorskip("matplotlib")
-    figure = common.new_figure("curves.svg")
+    figure = cli.new_figure("curves.svg")
     compare.draw(figure, CURVES, 475, "")
     for column, axes in enumerate(figure.axes):
         goal, ppo, a2c = axes.lines
@@ -499,9 +543,9 @@ def test_compare_plot(compare, common):
 
 
 @pytest.mark.parametrize(("begin", "end"), [(12_000, 24_000), (7_000, 85_000), (100, 1_000_000)])
-def test_compare_labels_do_not_overlap(compare, common, begin, end):
+def test_compare_labels_do_not_overlap(compare, cli, begin, end):
     pytest.importorskip("matplotlib")
-    figure = common.new_figure("curves.png")
+    figure = cli.new_figure("curves.png")
     rows = np.array([(0, 0, 20), (begin, begin, 50), (end, end, 400)], float)
     compare.draw(figure, {"ppo": [rows]}, 475, "")
     figure.draw_without_rendering()
@@ -558,7 +602,7 @@ def test_compare_takes_any_executor(run, monkeypatch):
     assert re.findall(r"^(\w+) +0/1 +never +never", out, re.MULTILINE) == ["ppo", "a2c"]
 
 
-def test_compare_learns_what_the_script_learns(compare, common, run):
+def test_compare_learns_what_the_script_learns(compare, cli, run):
     """The last copy of a run is the policy that the chapter's script ends with."""
     evaluation = last_line(run("ppo", "--smoke", "--seed", 3)[1])
     rows, fault = compare.learn(("ppo",), 3, ["--smoke"], 400)
@@ -582,7 +626,6 @@ def test_compare_reports_a_run_that_fails_and_goes_on(run, monkeypatch):
         raise RuntimeError("it broke")
         yield
 
-    train.__signature__ = inspect.signature(algorithms.a2c.train)
     monkeypatch.setattr(algorithms.a2c, "train", train)
     status, out, err = run("compare", "a2c", "baseline", "--smoke")
     assert (status, err) == (1, "error: a2c, seed 0: it broke\n")
@@ -654,8 +697,8 @@ def test_watch_repeats_a_seed_and_can_be_greedy(run, saved):
     assert first == again and len({first, other, greedy}) == 3
 
 
-def test_watch_wraps_the_environment(run, saved, common, monkeypatch):
-    monkeypatch.setitem(common.WRAPPERS, "CartPole-v1", lambda env: pytest.fail("wrapped"))
+def test_watch_wraps_the_environment(run, saved, cli, monkeypatch):
+    monkeypatch.setitem(cli.WRAPPERS, "CartPole-v1", lambda env: pytest.fail("wrapped"))
     with pytest.raises(pytest.fail.Exception, match="wrapped"):
         run("watch", saved, "--smoke")
 

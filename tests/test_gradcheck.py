@@ -80,9 +80,84 @@ def test_a_gradient_that_is_not_finite_fails(bad):
         check_gradient(f, gradient, theta)
 
 
-def test_a_function_that_is_not_finite_fails():
-    with pytest.raises(AssertionError, match="nan"):
-        check_gradient(lambda t: t.sum() * np.nan, np.ones(2), np.ones(2))
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, np.float32(np.nan), "1", None, 1j, np.ones(1), np.ones(2)])
+def test_a_function_that_gives_no_finite_number_is_refused(bad):
+    with pytest.raises(ValueError, match=r"f\(theta\) must be a finite number, not "):
+        check_gradient(lambda t: bad, np.ones(2), np.ones(2))
+
+
+def test_a_function_that_is_not_finite_near_theta_fails():
+    with pytest.raises(AssertionError, match="finite differences say (inf|nan)"):
+        check_gradient(lambda t: 1.0 if (t == 1).all() else np.inf, np.ones(2), np.ones(2))
+
+
+def test_a_function_with_randomness_of_its_own_is_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="not the same twice"):
+        check_gradient(lambda t: t.sum() + 1e-9 * rng.standard_normal(), np.ones(2), np.ones(2))
+
+
+def test_a_function_that_computes_in_float32_is_named():
+    """Its differences are noise; but where it is right in spite of that, nobody complains."""
+    theta = np.array([0.3, -0.7])
+
+    def f(theta):
+        return np.float64(np.sin(theta.astype(np.float32)).sum())
+
+    with pytest.raises(ValueError, match=r"f computes in float32, .* make its networks of float64"):
+        check_gradient(f, np.cos(theta), theta)
+    with pytest.raises(AssertionError, match=r"gradient\[1\] is 1\.0"):  # of float64, and wrong
+        check_gradient(lambda t: np.sin(t).sum(), np.ones(2), theta)
+    check_gradient(lambda t: np.float32(0), np.zeros(2), theta)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_a_function_that_writes_into_a_network_leaves_it_at_theta(factor):
+    """Also where the gradient is wrong, and where θ is the network's own."""
+    theta, right = np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])
+    network = theta.copy()
+
+    def f(given):
+        network[:] = given
+        return (network**2).sum()
+
+    for at in theta, network:
+        np.testing.assert_allclose(finite_difference(f, at), right, rtol=1e-10)
+        assert (network == theta).all()
+        if factor == 1:
+            check_gradient(f, right, at)
+        else:
+            with pytest.raises(AssertionError, match="finite differences say"):
+                check_gradient(f, factor * right, at)
+        assert (network == theta).all()
+
+
+def test_a_function_may_change_its_argument():
+    def f(given):
+        given *= given
+        return given.sum()
+
+    theta = np.array([1.0, 2.0])
+    np.testing.assert_allclose(finite_difference(f, theta), 2 * theta, rtol=1e-10)
+    check_gradient(f, 2 * theta, theta)
+    assert (theta == [1, 2]).all()
+
+
+def test_a_gradient_that_the_function_writes_into_is_the_one_given():
+    """The workspace of a network, say."""
+    theta, gradient = np.array([1.0, 2.0]), np.array([2.0, 4.0])
+
+    def f(given):
+        gradient[:] = 0
+        return (given**2).sum()
+
+    check_gradient(f, gradient, theta)
+
+
+@pytest.mark.parametrize(("gradient", "theta"), [((0,), (0,)), ((3,), (2,)), ((2, 1), (2,))])
+def test_shapes_that_do_not_fit_are_refused(gradient, theta):
+    with pytest.raises(ValueError, match=r"gradient and theta must have one shape, not empty; got \("):
+        check_gradient(np.sum, np.zeros(gradient), np.zeros(theta))
 
 
 def test_the_message_names_the_worst_component():

@@ -80,7 +80,9 @@ def test_by_hand():
     assert Q[2].tolist() == [[0, 1], [0, 2], [0, 0]]
     occupancy = np.einsum("k,tks->ts", trajectories.probability, trajectories.states)  # P(s_t = s)
     assert occupancy.tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0.5, 0.25, 0.25], [0.375, 0.25, 0.375]]
-    assert mdp.bellman(policy, np.array([1.0, 2.0, 100.0]), 0.5).tolist() == [1.25, 1.25, 0]
+    V = np.array([1.0, 2.0, 100.0])  # what V says of the terminal state does not count
+    assert mdp.bellman_q(V, 0.5).tolist() == [[0.5, 2], [0.5, 2], [0, 0]]
+    assert mdp.bellman(policy, V, 0.5).tolist() == [1.25, 1.25, 0]
 
 
 def test_trajectories_are_a_batch():
@@ -251,10 +253,12 @@ def test_bad_arguments_are_refused():
                 call(policy, gamma)
     for wrong in SoftmaxPolicy((3, 2)), SoftmaxPolicy((2, 3)):
         for call in mdp.trajectories, lambda wrong: mdp.gradient(wrong, 0.9):
-            with pytest.raises(ValueError, match=r"the policy has \d inputs and \d outputs"):
+            with pytest.raises(ValueError, match=r"the policy SoftmaxPolicy\(.*\) has \d inputs and \d outputs"):
                 call(wrong)
     with pytest.raises(ValueError, match=r"values must have shape \(2,\), one per state, not \(3,\)"):
         mdp.bellman(policy, np.zeros(3), 0.9)
+    with pytest.raises(ValueError, match=r"values must have shape \(2,\), one per state, not \(2, 1\)"):
+        mdp.bellman_q(np.zeros((2, 1)), 0.9)
     with pytest.raises(ValueError, match=r"there are more than limit=15 trajectories of 2 steps"):
         mdp.trajectories(policy, limit=15)
     assert len(mdp.trajectories(policy, limit=16).probability) == 16

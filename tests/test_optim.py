@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from helpers import LD, same_bits
+from helpers import COPIES, LD, same_bits
 
+from scratchpg import SoftmaxPolicy, Value, a2c, actor_critic, ppo, reinforce
 from scratchpg.optim import SGD, Adam, RMSProp
+from scratchpg.plumbing.check import NonFiniteError
 
 OPTIMISERS = [SGD, RMSProp, Adam]
 
@@ -31,9 +33,12 @@ def test_rmsprop_by_hand():
     # ρ = 3/4, ε = 3, η = 0.1, s from 0
     # g = 2:  s = ¼ · 4 = 1;          step = 0.1 · 2 / √(1 + 3) = 0.1;    θ = 1 - 0.1      (ε outside: 0.2/(1+3) = 0.05)
     # g = -1: s = ¾ · 1 + ¼ · 1 = 1;  step = 0.1 · (-1) / √(1 + 3) = -0.05;  θ = 0.9 + 0.05
-    np.testing.assert_allclose(
-        path(RMSProp, 2.0, -1.0, learning_rate=0.1, decay=0.75, eps=3.0), [0.9, 0.95], rtol=1e-15
-    )
+    settings = {"decay": 0.75, "eps": 3.0}
+    np.testing.assert_allclose(path(RMSProp, 2.0, -1.0, learning_rate=0.1, **settings), [0.9, 0.95], rtol=1e-15)
+    optimizer = RMSProp(np.zeros(1), **settings)
+    assert optimizer.mean_square == [0]
+    for g, s, direction in (2.0, 1.0, 1.0), (-1.0, 1.0, -0.5):
+        assert optimizer.direction(np.array([g])) == [direction] and optimizer.mean_square == [s]
 
 
 def test_adam_by_hand():
@@ -42,9 +47,13 @@ def test_adam_by_hand():
     #                step = 0.3 · 2 / (2 + 1) = 0.2;  θ = 0.8
     # t = 2, g = -2: m = ½ · 1 - ½ · 2 = -½,  v = ¾ · 1 + ¼ · 4 = 1¾;  m̂ = -½ / (1 - ¼) = -⅔,  v̂ = 1¾ / (1 - 9/16) = 4
     #                step = 0.3 · (-⅔) / (2 + 1) = -1/15;  θ = 0.8 + 1/15
-    np.testing.assert_allclose(
-        path(Adam, 2.0, -2.0, learning_rate=0.3, betas=(0.5, 0.75), eps=1.0), [0.8, 0.8 + 1 / 15], rtol=1e-15
-    )
+    settings = {"betas": (0.5, 0.75), "eps": 1.0}
+    np.testing.assert_allclose(path(Adam, 2.0, -2.0, learning_rate=0.3, **settings), [0.8, 0.8 + 1 / 15], rtol=1e-15)
+    optimizer = Adam(np.zeros(1), **settings)
+    assert (optimizer.t, optimizer.m, optimizer.v) == (0, [0], [0])
+    for t, g, m, v, direction in (1, 2.0, 1.0, 1.0, 2 / 3), (2, -2.0, -0.5, 1.75, -2 / 9):
+        np.testing.assert_allclose(optimizer.direction(np.array([g])), [direction], rtol=1e-15)
+        assert (optimizer.t, optimizer.m, optimizer.v) == (t, [m], [v])
 
 
 @pytest.mark.parametrize("g", [1e-3, -5.0])
@@ -78,6 +87,23 @@ def test_many_steps_equal_the_printed_equations(optimiser):
         )
         optimizer.step(g)
         np.testing.assert_allclose(theta, expected, rtol=1e-12)
+
+
+def test_an_optimiser_of_one_s_own_is_a_direction():
+    """It is asked once a step, for the clipped gradient, and what it answers is gone along."""
+
+    class Sign(SGD):
+        asked = ()
+
+        def direction(self, g):
+            self.asked = *self.asked, g.copy()
+            return np.sign(g)
+
+    theta = np.array([1.0, 1.0])
+    optimizer = Sign(theta, 0.25, max_grad_norm=2.5)
+    assert optimizer.step(np.array([3.0, -4.0])) == 5
+    np.testing.assert_allclose(optimizer.asked, [[1.5, -2.0]], rtol=1e-15)
+    np.testing.assert_array_equal(theta, [0.75, 1.25])
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
@@ -137,6 +163,33 @@ def test_a_gradient_that_is_not_finite_leaves_no_trace(optimiser, bad, limit):
     assert same_bits(theta, undisturbed)
 
 
+STATES, ACTIONS, ONES = np.ones((4, 3)), np.array([0, 1, 0, 1]), np.ones(4)
+ROWS = {  # the gradients, by their rows
+    "reinforce": lambda policy, _, states, rows: reinforce.gradient(policy, states, ACTIONS, rows, episodes=1),
+    "actor_critic": lambda policy, _, states, rows: actor_critic.gradient(policy, states, ACTIONS, rows),
+    "a2c": lambda policy, _, states, rows: a2c.gradient(policy, states, ACTIONS, rows, ent_coef=0.1),
+    "ppo": lambda policy, _, states, rows: ppo.gradient(policy, states, ACTIONS, 0 * ONES, rows, ent_coef=0.1),
+    "old_log_prob": lambda policy, _, states, rows: ppo.gradient(policy, states, ACTIONS, rows, -ONES),
+    "value": lambda _, value, states, rows: value.mse_gradient(states, rows),
+}
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("where", ["states", "rows"])
+def test_a_nan_among_the_rows_of_a_gradient_is_refused_here(optimiser, name, where):
+    """No gradient looks for it, and none loses it: it comes out as a norm of NaN, and θ stays as it was."""
+    policy, value = SoftmaxPolicy((3, 4, 2), rng=0, dtype=np.float64), Value((3, 4), rng=0, dtype=np.float64)
+    network = value if name == "value" else policy
+    rows, before = {"states": STATES.copy(), "rows": ONES.copy()}, network.theta.copy()
+    optimizer = optimiser(network.theta, 0.1, max_grad_norm=0.5)
+    assert np.isfinite(ROWS[name](policy, value, **rows)).all()
+    rows[where].flat[-1] = np.nan
+    with pytest.raises(NonFiniteError, match="the norm of the gradient is nan"):
+        optimizer.step(ROWS[name](policy, value, **rows))
+    assert same_bits(network.theta, before)
+
+
 def test_a_step_that_is_not_finite_is_not_taken():
     theta = np.ones(3)
     with pytest.raises(FloatingPointError, match="the step of the parameters"), np.errstate(all="ignore"):
@@ -173,3 +226,15 @@ def test_the_learning_rate_may_be_set_anew():
     optimizer.learning_rate = 0.5
     optimizer.step(np.ones(1))
     assert theta == [-1.5]
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("duplicate", COPIES)
+def test_a_copy_goes_on_as_the_original_does(optimiser, duplicate):
+    one = optimiser(np.ones(3), 0.1)
+    one.step(np.array([1.0, -2.0, 3.0]))
+    other, before = duplicate(one), one.theta.copy()
+    other.step(np.array([3.0, 2.0, -1.0]))
+    assert same_bits(one.theta, before)
+    one.step(np.array([3.0, 2.0, -1.0]))
+    assert same_bits(one.theta, other.theta)

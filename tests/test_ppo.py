@@ -137,7 +137,7 @@ def test_diagnostics_are_measured_after_the_update(monkeypatch):
     original = ppo.Collector.collect
     monkeypatch.setattr(ppo.Collector, "collect", lambda self, n: batches.append(original(self, n)) or batches[-1])
     progress = next(ppo.train(env, policy, value, n_steps=64, clip_range=0.01, seed=0))
-    states, actions = batches[0].rows()
+    states, actions = batches[0].samples()
     ratio = np.exp(policy(states).log_prob(actions) - old(states).log_prob(actions))
     assert progress.kl == pytest.approx(old(states).kl(policy(states)).mean()) and progress.kl > 0
     assert progress.clip_fraction == pytest.approx((abs(ratio - 1) > 0.01).mean()) and progress.clip_fraction > 0
@@ -154,7 +154,7 @@ def test_the_stop_on_kl_saves_epochs(monkeypatch):
         steps.clear()
         env = gym.make_vec("CartPole-v1", 4)
         policy, value = networks(env)
-        settings = {"n_epochs": 20, "batch_size": 1000, "learning_rate": 1e-2, "target_kl": target_kl}
+        settings = {"n_steps": 64, "n_epochs": 20, "batch_size": 1000, "learning_rate": 1e-2, "target_kl": target_kl}
         next(ppo.train(env, policy, value, seed=0, **settings))
         counts.append(len(steps))  # one minibatch an epoch
     assert counts[0] == 20 and 1 < counts[1] < 20
@@ -198,6 +198,7 @@ def test_schedules_go_linearly_to_their_last_value(monkeypatch):
 def test_learning_cartpole():
     env = gym.make_vec("CartPole-v1", 8)
     policy, value = SoftmaxPolicy.for_env(env, rng=0), Value.for_env(env, rng=0)
-    *_, last = ppo.train(env, policy, value, total_steps=12_000, seed=0)
+    settings = dict(n_steps=64, batch_size=192, gamma=0.98, clip_range=(0.2, 0.0), learning_rate=(3e-3, 0.0))
+    *_, last = ppo.train(env, policy, value, total_steps=12_000, seed=0, **settings)
     assert last.mean_return > 75  # a uniform policy has 22
     assert Softmax(np.zeros((1, 2))).entropy()[0] > last.entropy > 0.1

@@ -5,7 +5,7 @@ from itertools import pairwise
 import gymnasium as gym
 import numpy as np
 import pytest
-from envs import NEXT_STEP, SAME_STEP, Scripted, ScriptedVector, reward
+from envs import Scripted, ScriptedVector, reward
 from helpers import ACTIONS, LD, SCALES, SEEDS, assert_complex_step, check, random_network, same_bits, shapes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,12 +137,11 @@ def test_weights_of_several_episodes_in_one_update(monkeypatch, name):
     assert (progress.steps, progress.episodes, progress.mean_return) == (5, 2, (4.5 + 18) / 2)
 
 
-@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP])
 @pytest.mark.parametrize("name", SWITCHES)
-def test_weights_from_a_vector_environment(monkeypatch, mode, name):
+def test_weights_from_a_vector_environment(monkeypatch, name):
     # environment 1 pays 64 more a step, and its first episode is of 2 steps; reset rows would pay a million
     calls = spy(monkeypatch)
-    envs = ScriptedVector([SCRIPT, SCRIPT[::-1]], mode)
+    envs = ScriptedVector([SCRIPT, SCRIPT[::-1]])
     policy = SoftmaxPolicy((3, 2), rng=0)
     next(reinforce.train(envs, policy, n_episodes=3, gamma=0.5, seed=0, **SWITCHES[name]))
     ((states, _, weights, episodes),) = calls
@@ -153,10 +152,9 @@ def test_weights_from_a_vector_environment(monkeypatch, mode, name):
     assert len(states) == 7 and episodes == 3
 
 
-@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP])
-def test_one_episode_of_each_environment_by_default(monkeypatch, mode):
+def test_one_episode_of_each_environment_by_default(monkeypatch):
     calls = spy(monkeypatch)
-    progress = next(reinforce.train(ScriptedVector([SCRIPT] * 3, mode), SoftmaxPolicy((3, 2), rng=0), seed=0))
+    progress = next(reinforce.train(ScriptedVector([SCRIPT] * 3), SoftmaxPolicy((3, 2), rng=0), seed=0))
     assert calls[0][3] == progress.episodes == 3 and progress.steps == 9
     assert progress.mean_return == np.mean([sum(reward(n, 0, t) for t in range(3)) for n in range(3)])
 
@@ -176,19 +174,19 @@ def test_at_gamma_1_there_is_nothing_to_keep():
 def cartpole(seed, steps, **kwargs):
     env = gym.make_vec("CartPole-v1", 8)
     policy = SoftmaxPolicy.for_env(env, (32,), rng=seed)
-    return policy, list(reinforce.train(env, policy, total_steps=steps, seed=seed, **kwargs))
+    return policy, list(reinforce.train(env, policy, total_steps=steps, learning_rate=1e-2, seed=seed, **kwargs))
 
 
 def test_cartpole_improves():
-    _, progress = cartpole(0, 30_000)
+    _, progress = cartpole(0, 45_000)
     assert progress[0].mean_return < 40  # a random policy: about 20
     assert max(p.mean_return for p in progress) > 120
     assert all(a.steps < b.steps and b.episodes == a.episodes + 8 for a, b in pairwise(progress))
-    assert progress[-2].steps < 30_000 <= progress[-1].steps
+    assert progress[-2].steps < 45_000 <= progress[-1].steps
 
 
 def test_same_seed_same_bits():
-    (one, progress), (again, same), (other, _) = (cartpole(seed, 3_000) for seed in (1, 1, 2))
+    (one, progress), (again, same), (other, _) = (cartpole(seed, 5_000) for seed in (1, 1, 2))
     assert same_bits(one.theta, again.theta) and progress == same and len(progress) > 5
     assert not np.array_equal(one.theta, other.theta)
 

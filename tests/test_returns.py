@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchpg import returns
+from scratchpg.plumbing.check import NonFiniteError
 
 # Three steps with γ = λ = ½, so γλ = ¼. The true successor of the middle step is worth 10 where its episode ended, and
 # is the third state, worth 2, where it went on; the successor of the last step is worth 6.
@@ -315,6 +316,38 @@ def test_normalized_where_there_is_no_deviation():
     assert (large - large.mean()).any()  # what is left by rounding is no deviation
     np.testing.assert_array_equal(returns.normalized(large), 0)
     np.testing.assert_array_equal(returns.normalized(np.array([7.0])), 7)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_normalized_names_what_is_not_finite(bad):
+    """It would make every advantage NaN, and nobody could tell which it was."""
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=rf"advantages\[1\] is {bad}"):
+        returns.normalized(np.array([1.0, bad, 2.0]))
+
+
+@pytest.mark.parametrize("wrong", [np.ones((4, 1)), np.ones((1, 4)), np.ones(0), 1.0])
+def test_normalized_takes_one_advantage_per_row(wrong):
+    with pytest.raises(ValueError, match=r"advantages must be \(B,\), at least one, not \("):
+        returns.normalized(wrong)
+
+
+def test_normalized_integers_count_like_floats():
+    np.testing.assert_array_equal(returns.normalized(np.array([1, 3], np.uint8)), returns.normalized([1.0, 3.0]))
+    with pytest.raises(TypeError, match="advantages must be numbers, not an array <U1"):
+        returns.normalized(["1", "3"])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, LD])
+def test_normalized_keeps_the_dtype_and_its_argument(dtype):
+    advantages = np.array([1, 2, 6], dtype)
+    assert returns.normalized(advantages).dtype == returns.normalized(advantages[:1]).dtype == dtype
+    assert (advantages == [1, 2, 6]).all()
+
+
+@pytest.mark.parametrize("targets, values", [(np.ones(4), np.ones((4, 1))), (np.ones(4), 1.0), ([], [])])
+def test_explained_variance_of_what_does_not_fit(targets, values):
+    with pytest.raises(ValueError, match="targets and values must have one shape, not empty; got"):
+        returns.explained_variance(targets, values)
 
 
 def test_lists_are_taken_like_arrays():

@@ -389,10 +389,12 @@ def test_non_finite_error_is_both_kinds():
 @pytest.mark.parametrize("mode", [SAME_STEP, DISABLED, "NextStep", None])
 def test_other_autoreset_modes_are_refused(mode):
     envs = ScriptedVector(SCRIPTS, mode)
-    with pytest.raises(ValueError, match=f"must have autoreset mode NEXT_STEP, as by .*AutoresetMode.NEXT_STEP.*{mode}"):
+    with pytest.raises(
+        ValueError, match=f"must have autoreset mode NEXT_STEP, as by .*AutoresetMode.NEXT_STEP.*{mode}"
+    ):
         Collector(envs, policy(), rng=0)
     envs.metadata = {}
-    with pytest.raises(ValueError, match="must have autoreset mode NEXT_STEP, as by .*, not {}"):
+    with pytest.raises(ValueError, match=r"must have autoreset mode NEXT_STEP, as by .*, not None"):
         Collector(envs, policy(), rng=0)
 
 
@@ -413,11 +415,22 @@ def test_an_episode_that_never_ends_because_of_nan_is_refused():
         Collector(endless, SoftmaxPolicy((3, 2), rng=0), 0).collect_episodes(1)
 
 
+def test_an_episode_that_never_ends_is_refused_where_nothing_limits_it():
+    """10,000 steps for each of the episodes asked for; not so where the environment has a time limit."""
+    collector = Collector(Scripted([(30_000, "terminated")]), policy(), 0)
+    with pytest.raises(RuntimeError, match=r"no end of .* within \d+ steps; make it with a time limit"):
+        collector.collect_episodes(1)
+    endless = Scripted([(10**9, "terminated")])
+    endless.spec = gym.spec("CartPole-v1")
+    limited = gym.wrappers.TimeLimit(endless, 20_000)
+    assert len(Collector(limited, policy(), 0).collect_episodes(1).rewards) == 20_000
+
+
 @pytest.mark.parametrize("seen", [0.5, [0.5], [0.5, 0.5], [[0.5, 0.5, 0.5]]])
 def test_observations_of_another_shape_are_refused(seen):
     env = Scripted([(5, "terminated")])
     env._observation = lambda: np.array(seen, np.float32)
-    with pytest.raises(ValueError, match=r"observations? must be numbers of shape .*3,\), as Box"):
+    with pytest.raises(ValueError, match=r"observations must be numbers of shape \(1, 3\), as Box\(.* says, not"):
         Collector(env, SoftmaxPolicy((3, 2), rng=0), 0)
 
 

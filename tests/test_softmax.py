@@ -97,6 +97,34 @@ def test_finite_at_extreme_logits(dtype):
     np.testing.assert_allclose(pi.entropy()[[1, 2]], np.log([2, 3]), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, LD])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
+def test_a_logit_of_minus_infinity_masks_its_action(dtype, scale):
+    """Without it the others are distributed as if it were not there; its own π is 0, and so is every derivative."""
+    rng, masked = np.random.default_rng(0), 2
+    logits, others = random_logits(rng, 5, 4, scale, dtype), random_logits(rng, 5, 4, scale, dtype)
+    few, other = Softmax(np.delete(logits, masked, axis=1)), Softmax(np.delete(others, masked, axis=1))
+    logits[:, masked] = others[:, masked] = -np.inf
+    pi, masked_other = Softmax(logits), Softmax(others)
+    actions, left = np.array([0, 1, 3, 1, 0]), np.array([0, 1, 2, 1, 0])  # the same ones, without number 2
+    for one, two in (
+        (pi.log_prob(actions), few.log_prob(left)),
+        (pi.entropy(), few.entropy()),
+        (pi.kl(masked_other), few.kl(other)),
+    ):
+        np.testing.assert_allclose(one, two, rtol=4 * np.finfo(dtype).eps, atol=0)
+    for one, two in (
+        (pi.probabilities, few.probabilities),
+        (pi.d_log_prob(actions), few.d_log_prob(left)),
+        (pi.d_entropy(), few.d_entropy()),
+        (pi.d_kl(masked_other), few.d_kl(other)),
+    ):
+        assert (one[:, masked] == 0).all()
+        np.testing.assert_allclose(np.delete(one, masked, axis=1), two, rtol=0, atol=8 * np.finfo(dtype).eps)
+    assert (pi.log_prob(np.full(5, masked)) <= np.finfo(dtype).min / 2).all()  # as good as -∞
+    assert all((pi.sample(rng) != masked).all() for _ in range(50)) and (pi.mode() != masked).all()
+
+
 @given(ROWS, ACTIONS, SCALES, SEEDS, st.integers(-1000, 1000))
 def test_a_shift_of_all_logits_changes_nothing(B, A, scale, seed, shift):
     rng = np.random.default_rng(seed)

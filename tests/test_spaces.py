@@ -1,13 +1,18 @@
-"""What an environment looks like to a network: sizes, flattening, one face for single and vector environments."""
+"""What environments look like to networks: sizes, flattening, one face for one and for many; what they return, if it is
+not what their spaces say, is refused by name."""
+
+import re
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from envs import NEXT_STEP, SAME_STEP, Sampled, Scripted, ScriptedVector, vector
+from envs import Sampled, Scripted, ScriptedVector, vector
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.spaces.utils import flatten
 
-from scratchpg import SoftmaxPolicy, spaces
+from scratchpg import SoftmaxPolicy
+from scratchpg.plumbing import check
+from scratchpg.plumbing.spaces import Environments, build
 from scratchpg.rollout import Collector
 
 OBSERVATIONS = {
@@ -26,7 +31,7 @@ OBSERVATIONS = {
 
 def uniform(env):
     """A policy that takes every action alike."""
-    sizes = spaces.observation_size(env), spaces.n_actions(env)
+    sizes = check.observation_size(env), check.action_size(env, "Discrete")
     return SoftmaxPolicy(sizes, theta=np.zeros((sizes[0] + 1) * sizes[1]))
 
 
@@ -34,7 +39,7 @@ def uniform(env):
 def test_single_observations(name):
     space = OBSERVATIONS[name]
     env = Sampled(space)
-    size = spaces.observation_size(env)
+    size = check.observation_size(env)
     assert size == len(flatten(space, space.sample()))
     # two episodes of 3 steps, with the reset row between: the 8 observations in the order in which they were made
     states = Collector(env, uniform(env), rng=0).collect(7).states
@@ -43,21 +48,14 @@ def test_single_observations(name):
 
 
 @pytest.mark.parametrize("name", OBSERVATIONS)
-@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP])
-def test_vector_observations(name, mode):
+def test_vector_observations(name):
     space = OBSERVATIONS[name]
-    envs = vector(lambda i: Sampled(space, seed=i), 2, mode)
-    size = spaces.observation_size(envs)
+    envs = vector(lambda i: Sampled(space, seed=i), 2)
+    size = check.observation_size(envs)
     batch = Collector(envs, uniform(envs), rng=0).collect(7)
     assert batch.states.shape == (8, 2, size)
     for n, env in enumerate(envs.envs):
-        seen = np.array([flatten(space, x) for x in env.seen], float)
-        if mode == SAME_STEP:  # every fourth is the last of its episode, which comes beside the others
-            last = [state for _, row, state in batch.last_states if row == n]
-            np.testing.assert_array_equal(last, seen[3::4][: len(last)])
-            seen = np.delete(seen, np.s_[3::4], axis=0)
-        np.testing.assert_array_equal(batch.states[:, n], seen[:8])
-    assert len(batch.last_states) == (4 if mode == SAME_STEP else 0)
+        np.testing.assert_array_equal(batch.states[:, n], [flatten(space, x) for x in env.seen])
 
 
 def test_discrete_observations_are_one_hot():
@@ -67,25 +65,136 @@ def test_discrete_observations_are_one_hot():
 
 
 @pytest.mark.parametrize("space, n", [(Discrete(2), 2), (Discrete(6), 6), (Discrete(3, start=5), 3)])
-def test_n_actions(space, n):
-    env = Scripted([(2, "terminated")], action_space=space)
-    assert spaces.n_actions(env) == n and type(spaces.n_actions(env)) is int
+def test_the_number_of_actions(space, n):
+    size = check.action_size(Scripted([(2, "terminated")], action_space=space), "Discrete")
+    assert size == n and type(size) is int
 
 
 @pytest.mark.parametrize("start", [0, 5, -2])
 @pytest.mark.parametrize("many", [False, True])
 def test_actions_that_do_not_start_at_0(start, many):
     script, space = [(20, "terminated")], Discrete(3, start=start)
-    env = ScriptedVector([script] * 2, NEXT_STEP, action_space=space) if many else Scripted(script, action_space=space)
+    env = ScriptedVector([script] * 2, action_space=space) if many else Scripted(script, action_space=space)
     actions = Collector(env, uniform(env), rng=0).collect(20).actions
     assert set(actions.ravel()) == {0, 1, 2}  # what the policy sees
     for n, one in enumerate(env.envs if many else [env]):
         np.testing.assert_array_equal(one.actions, actions[:, n] + start)  # what the environment does
 
 
-def test_make():
-    assert isinstance(spaces.make("CartPole-v1"), gym.Env)
-    assert spaces.make("CartPole-v1", 3).num_envs == 3
-    envs = spaces.make("CartPole-v1", 2, vectorization_mode="sync", vector_kwargs={"autoreset_mode": SAME_STEP})
-    assert envs.metadata["autoreset_mode"] is SAME_STEP
-    assert spaces.make("FrozenLake-v1", is_slippery=False).spec.kwargs["is_slippery"] is False
+def test_build():
+    assert build("CartPole-v1").spec.id == "CartPole-v1"
+    env = gym.make("CartPole-v1")
+    assert build(lambda: env) is env
+
+
+# What an environment returns
+
+
+class Returning(gym.Env):
+    """Returns what it is told: from `reset` in the first place, from `step` ever after."""
+
+    def __init__(self, from_reset, from_step=None, space=OBSERVATIONS["Box"]):
+        self.from_reset, self.from_step = from_reset, from_step
+        self.observation_space, self.action_space = space, Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return self.from_reset
+
+    def step(self, action):
+        return self.from_step
+
+
+class ReturningVector(ScriptedVector):
+    """Two scripted environments whose step returns these in the places of its own."""
+
+    def __init__(self, changes):
+        super().__init__([[(9, "terminated")]] * 2)
+        self.changes = changes
+
+    def step(self, actions):
+        result = super().step(actions)
+        return tuple(self.changes.get(i, x) for i, x in enumerate(result))
+
+
+SEEN = np.zeros(4, np.float32)
+RESULTS = "step of the environment must return (observation, reward, terminated, truncated, info), it returned "
+STEPS = {
+    "of old, without truncated": ((SEEN, 1.0, False, {}), RESULTS),
+    "a list": ([SEEN, 1.0, False, False, {}], RESULTS),
+    "no reward": ((SEEN, None, False, False, {}), RESULTS),
+    "an array of a reward": ((SEEN, np.ones(1), False, False, {}), RESULTS),
+    "text for a reward": ((SEEN, "1", False, False, {}), RESULTS),
+    "a number for a flag": ((SEEN, 1.0, 0, False, {}), RESULTS),
+    "no flag": ((SEEN, 1.0, False, None, {}), RESULTS),
+    "no info": ((SEEN, 1.0, False, False, None), RESULTS),
+    "an observation too short": ((SEEN[:3], 1.0, False, False, {}), "observations must be numbers of shape (1, 4)"),
+    "an observation of one number": ((0.5, 1.0, False, False, {}), "observations must be numbers of shape (1, 4)"),
+    "text for an observation": ((np.full(4, "x"), 1.0, False, False, {}), "not an array <U1 (1, 4)"),
+    "objects": ((np.full(4, None), 1.0, False, False, {}), "not an array object (1, 4)"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_that_returns_something_else(name):
+    result, message = STEPS[name]
+    environments = Environments(Returning((SEEN, {}), result))
+    environments.reset()
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        environments.step(np.array([0]))
+
+
+@pytest.mark.parametrize("result", [SEEN, (SEEN,), [SEEN, {}], (SEEN, None), (SEEN, {}, {})])
+def test_a_reset_that_returns_something_else(result):
+    with pytest.raises(TypeError, match=r"reset of the environment must return \(observation, info\), it returned "):
+        Environments(Returning(result)).reset()
+
+
+VECTOR_STEPS = {
+    "a single reward": ({1: np.ones(1)}, "rewards must be numbers, one for each of 2 environments, not array([1.])"),
+    "a column of rewards": ({1: np.ones((2, 1))}, "rewards must be numbers, one for each of 2 environments, not "),
+    "flags for rewards": ({1: np.ones(2, bool)}, "rewards must be numbers, one for each of 2 environments, not "),
+    "a list of rewards": ({1: [1.0, 1.0]}, RESULTS),
+    "numbers for flags": ({2: np.zeros(2)}, "terminated must be True or False, one for each of 2 environments, not "),
+    "one flag": ({3: np.zeros(1, bool)}, "truncated must be True or False, one for each of 2 environments, not "),
+    "no info": ({4: None}, RESULTS),
+    "observations of one": ({0: np.zeros((1, 3))}, "observations must be numbers of shape (2, 3)"),
+    "transposed": ({0: np.zeros((3, 2))}, "observations must be numbers of shape (2, 3)"),
+}
+
+
+@pytest.mark.parametrize("name", VECTOR_STEPS)
+def test_a_step_of_a_vector_that_returns_something_else(name):
+    changes, message = VECTOR_STEPS[name]
+    environments = Environments(ReturningVector(changes))
+    environments.reset()
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        environments.step(np.array([0, 0]))
+
+
+SHOWN = [  # what it shows, by the name of its space, and what the message says
+    ("Box of a picture", np.full((2, 3, 3), 256), "must be integers in Box(0, 255"),
+    ("Box of a picture", np.full((2, 3, 3), 0.5), "must be integers in Box(0, 255"),
+    ("Box of a picture", np.full((2, 3, 3), np.nan), "must be integers in Box(0, 255"),
+    ("Box of a picture", np.zeros((3, 3, 2), np.uint8), "must be numbers of shape (1, 2, 3, 3)"),
+    ("Box of integers", np.full(4, -4), "must be integers in Box(-3, 3"),
+    ("Discrete", 5, "observation must be in Discrete(5), not array(5)"),
+    ("Discrete", -1, "observation must be in Discrete(5), not array(-1)"),
+    ("Discrete", 1.0, "observation must be in Discrete(5), not array(1.)"),
+    ("Discrete", np.array([1]), "observation must be in Discrete(5), not array([1])"),
+    ("Discrete from 3", 0, "observation must be in Discrete(5, start=3), not array(0)"),
+    ("MultiDiscrete", np.array([1, 2, 4]), "observation must be in MultiDiscrete([2 3 4]), not array([1, 2, 4])"),
+    ("MultiDiscrete", np.array([1, 2, 1.5]), "observation must be in MultiDiscrete([2 3 4]), not "),
+    ("MultiBinary", np.full(6, 2), "observation must be in MultiBinary(6), not "),
+    ("Tuple", (1,), "observation must have the parts [0, 1], not (1,)"),
+    ("Tuple", (3, np.zeros((2, 2))), "observation[0] must be in Discrete(3), not array(3)"),
+    ("Tuple", (1, np.zeros(4)), "observation[1] must be numbers of shape (2, 2)"),
+    ("Dict", {"a": [0, 0], "b": [0, 0]}, "observation must have the parts ['b', 'a', 'c'], not "),
+    ("Dict", {"a": [0, 0], "b": [0, 0], "c": {"d": 2}}, "observation['c']['d'] must be in Discrete(2), not array(2)"),
+    ("Dict", np.zeros(8), "observation must have the parts ['b', 'a', 'c'], not "),
+]
+
+
+@pytest.mark.parametrize(("name", "shown", "message"), SHOWN)
+def test_an_observation_that_is_not_in_its_space(name, shown, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Environments(Returning((shown, {}), space=OBSERVATIONS[name])).reset()

@@ -57,20 +57,20 @@ def train(
 ) -> Updates:
     """Train policy and value in place with `workers` processes; yields Progress some twenty times a second.
 
-    make_env: an environment id, or a function that makes one; "spawn" and "forkserver" need it, and the classes of the
-        networks, at the top of a module.
-
-    It ends when all workers have, so one that hangs keeps it waiting. Closing it, or Ctrl-C, stops them all. One that
-    fails ends it with its traceback or signal; what was learned so far is kept.
+    make_env: an id, or a function that makes an environment; unless forked, at the top of a module, as the networks'
+    classes. A worker that fails ends the run with its traceback or signal, one that hangs keeps it waiting.
     """
-    with closing(build(make_env)) as env:
-        check.fit(env, policy=policy, value=value)
+    env = build(make_env)
+    check.fit(env, policy=policy, value=value)
+    env.close()
     check.natural(total_steps=total_steps)
     check.count(workers=workers, n_steps=n_steps)
     check.unit(gamma=gamma, gae_lambda=gae_lambda)
     check.weight(ent_coef=ent_coef)
     check.schedule(learning_rate=learning_rate)
     check.bound(max_grad_norm=max_grad_norm)
+    methods = multiprocessing.get_all_start_methods()
+    check.optional(check.door(str, f"one of {', '.join(methods)}", methods.__contains__), start_method=start_method)
     context = multiprocessing.get_context(start_method)
     shared: Any = Shared(
         context,

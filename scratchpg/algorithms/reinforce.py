@@ -107,4 +107,4 @@ def total(returns: Array, t: Array) -> Array:
     array([3., 3., 9., 9.])
     """
     row = np.arange(len(t))[:, None]
-    return np.take_along_axis(returns, np.maximum(row - t, 0), axis=0)
+    return np.take_along_axis(returns, row - np.clip(t, 0, row), axis=0)

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Discrete, Space, flatdim
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -105,8 +105,12 @@ def describe(x: Any) -> str:
 
 
 def spaces_of(env: Any) -> tuple[Space[Any], Space[Any]]:
-    """The observation and the action space of one environment."""
+    """The observation and the action space of one environment. A vector must run in NEXT_STEP autoreset."""
     if isinstance(env, VectorEnv):
+        mode = env.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.NEXT_STEP:
+            line = "gymnasium.make_vec(id, n) or SyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)"
+            raise ValueError(f"a vector environment must have autoreset mode NEXT_STEP, as by {line}, not {mode}")
         return env.single_observation_space, env.single_action_space
     if not isinstance(env, gym.Env):
         raise TypeError(f"env must be a Gymnasium environment or vector environment, not {env!r}")

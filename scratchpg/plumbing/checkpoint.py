@@ -32,7 +32,8 @@ def save(path: File, policy: Any, value: Any = None, *, env: str | None = None, 
     networks = {"policy": policy} | ({} if value is None else {"value": value}) | networks
     for name, network in networks.items():
         kind, is_policy = type(network), getattr(network, "actions", None) is not None
-        if not hasattr(network, "net") or is_policy != (name == "policy") or not isinstance(env, str | None):
+        fits = hasattr(network, "net") and is_policy == (name == "policy") and name not in about
+        if not fits or not isinstance(env, str | None):
             raise TypeError(f"save takes a policy, then a value or None, and an id or None, not {network!r}, {env!r}")
         check.finite(f"the parameters of the {name}", network.theta)
         ours = getattr(OURS, kind.__qualname__, None) is kind
@@ -73,20 +74,20 @@ def load(path: File, *classes: type) -> SimpleNamespace:
             raise ValueError("it is no .npz file, or not the whole of one")
         arrays = dict(np.load(io.BytesIO(content), allow_pickle=False))
         about = json.loads(arrays.pop("about").item())
-        if about["format"] not in (FORMAT, FORMAT_2):
-            raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
+        if about["format"] not in (FORMAT, FORMAT_2) or not isinstance(about["env"], str | None):
+            raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}, or its env no id: {about['env']!r}")
         if about["format"] == FORMAT_2:
             about["policy"]["class"] = "SoftmaxPolicy"
             if "value" in about:
                 about["value"] |= {"class": "Value", "sizes": about["value"]["sizes"][:-1]}
         known, networks = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in classes}, {}
-        for name, theta in arrays.items():
-            made = about[name]
+        for name in [name for name in about if name not in ("format", "env")]:
+            made, theta = about[name], arrays[name]
             kind = known.get(made["class"]) or getattr(OURS, made["class"], None)
-            if kind is None:
-                raise ValueError(f"it holds a {made['class']}: give that class to load, after the path")
-            check.finite(f"the parameters of the {name}", theta)
+            if kind is None or (getattr(kind, "actions", None) is None) == (name == "policy"):
+                raise ValueError(f"its {name} is a {made['class']}: give load such a class, after the path")
             networks[name] = kind(tuple(made["sizes"]), theta=theta, **made.get("options", {}))
+            check.finite(f"the parameters of the {name}", theta)
         return SimpleNamespace(**{"value": None, "env": about["env"], **networks, "policy": networks["policy"]})
     except Exception as error:  # a broken file can make zipfile and NumPy raise almost anything
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)

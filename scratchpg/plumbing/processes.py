@@ -15,6 +15,8 @@ import numpy as np
 from .check import Array, NonFiniteError
 from .run import THREADS_CHOSEN, set_threads
 
+LOST = "unless forked, it imports what it runs: of a notebook or of python -c it finds neither functions nor classes"
+
 
 class Shared:
     """Arrays that several processes read and write at the same time, as attributes: `shared.theta += …`.
@@ -67,7 +69,9 @@ def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds
                 except (EOFError, OSError):  # it ended without a word, or within it
                     workers[pipe].join()
                     code = workers[pipe].exitcode
-                    cause = signal.Signals(-code).name if code < 0 else f"exit status {code}, see its words above"
+                    cause = (
+                        signal.Signals(-code).name if code < 0 else f"exit status {code}, see its words above; {LOST}"
+                    )
                     failure = RuntimeError(f"{workers[pipe].name} died: {cause}")
                 if failure:
                     raise failure

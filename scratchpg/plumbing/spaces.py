@@ -11,13 +11,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple, flatten
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import iterate
 
 from . import check
 from .check import Array
 
-ONE = np.zeros(1, bool), np.ones(1, bool)  # ONE[flag] is that flag as an array
+ONE = np.broadcast_to(False, 1), np.broadcast_to(True, 1)  # ONE[flag] is that flag as an array (read-only)
 LONG = 10_000  # steps of an episode for which one waits where an environment has no time limit
 
 
@@ -29,7 +29,7 @@ def build(make_env: Any) -> Any:
         raise TypeError(f"make_env must be an environment id or a function that makes one, not {make_env!r}")
     try:
         return gym.make(make_env)
-    except gym.error.UnregisteredEnv as error:
+    except gym.error.Error as error:
         raise ValueError(f"unknown environment {make_env!r}: {error}") from None
 
 
@@ -74,11 +74,6 @@ class Environments:
         self.env: Any = env if self.vector else Single(env)
         self.n: int = self.env.num_envs
         self.longest = np.inf if getattr(env.spec, "max_episode_steps", None) else LONG
-        if self.vector and env.metadata.get("autoreset_mode") is not AutoresetMode.NEXT_STEP:
-            line = "gymnasium.make_vec(id, n), or SyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)"
-            raise ValueError(
-                f"a vector environment must have autoreset mode NEXT_STEP, as by {line}, not {env.metadata}"
-            )
         self.first_action = int(getattr(self.action_space, "start", 0))
         self.action_shape = (int(np.prod(self.action_space.shape)),) if isinstance(self.action_space, Box) else ()
 

@@ -51,9 +51,7 @@ def difference(f, network):
 
 def at(network, theta):
     """The same network with other parameters (not a copy of them)."""
-    if isinstance(network, Value):
-        return Value(network.net.sizes[:-1], theta=theta)
-    return SoftmaxPolicy(network.net.sizes, theta=theta)
+    return type(network)(network.sizes, theta=theta)
 
 
 @dataclass
@@ -90,7 +88,7 @@ class Case:
     def expectation(self, weights):
         """E[ Σ_t Ψ_t ∇log π_θ(a_t|s_t) ] for weights Ψ (T, K): minus what `reinforce.gradient` makes of each
         trajectory, weighted by p(τ|θ). It is linear in its weights, so one call does it for all."""
-        rows = self.batch.rows(self.batch.probability * weights)
+        rows = self.batch.samples(self.batch.probability * weights)
         return -reinforce.gradient(self.policy, *rows, episodes=1)
 
     def estimates(self, weights, tuples=None):
@@ -108,6 +106,11 @@ class Case:
         """Var[ĝ] of the one-trajectory estimate, summed over the components of θ."""
         g, p = self.estimates(weights), self.batch.probability
         return p @ (g**2).sum(axis=1) - ((p @ g) ** 2).sum()
+
+    def values(self):
+        """V_φ(s_t) and V_φ(s_{t+1}), (T, K) each."""
+        v = self.value(self.batch.states)
+        return v[:-1], v[1:]
 
     def true_values(self):
         """V_t(s_t) and V_{t+1}(s_{t+1}), (T, K) each: with a horizon the true value depends on t."""
@@ -136,7 +139,7 @@ class Case:
         networks = [policy] if value is None else [policy, value]
         with patch.object(chapter, "Collector", lambda *_: Enumeration()), patch.object(chapter, "gradient", spy):
             next(chapter.train(self.mdp, *networks, gamma=self.gamma, **options))
-        for taken, row in zip(calls[0].rows, self.batch.rows(), strict=True):
+        for taken, row in zip(calls[0].rows, self.batch.samples(), strict=True):
             assert np.array_equal(taken, row)
         return calls[0]
 

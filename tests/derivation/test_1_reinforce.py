@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scratchpg import SoftmaxPolicy, reinforce
 from scratchpg.returns import discounted
+from scratchpg.rollout import Batch
 
 
 def literal_returns(rewards, gamma):
@@ -82,7 +83,7 @@ def test_eq_1_6_score_times_return(case):
 def test_eq_1_7_log_probability(case):
     """log p(τ|θ) = log p(s_0) + Σ_t [log π_θ(a_t|s_t) + log p(s_{t+1}|s_t,a_t)]."""
     mdp, batch, s = case.mdp, case.batch, case.batch.states.argmax(axis=2)
-    states, actions = batch.rows()
+    states, actions = batch.samples()
     log_p = np.zeros(batch.valid.shape)
     log_p[batch.valid] = case.policy(states).log_prob(actions)
     log_p[batch.valid] += np.log(mdp.transition[s[:-1], batch.actions, s[1:]][batch.valid])
@@ -115,6 +116,30 @@ def test_eq_1_9_total_return(case):
     """∇J(θ) = E[Σ_t ∇log π_θ(a_t|s_t) R(τ)]."""
     R = literal_returns(case.batch.rewards, case.gamma)[0]
     agree(case.expectation(np.broadcast_to(R, case.batch.valid.shape)), case.gradient)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 3), st.floats(0, 1, allow_subnormal=False))
+def test_eq_1_9_total_return_at_every_step(seed, T, N, gamma):
+    """R(τ) of an episode stands at each of its steps, for many episodes one after another in each column, with a reset
+    row after the end of each; what stands in reset rows does not count."""
+    rng = np.random.default_rng(seed)
+    rewards, ended, valid = rng.standard_normal((T, N)), rng.random((T, N)) < 0.3, np.ones((T, N), bool)
+    t, R = np.full((2, T, N), -1.0)  # literally
+    for n in range(N):
+        begin = 0
+        for row in range(T):
+            valid[row, n] = begin <= row  # begin is one row further on after an end
+            ended[row, n] &= valid[row, n]
+            t[row, n] = row - begin
+            if ended[row, n] or row == T - 1:
+                steps = np.arange(begin, row + 1)
+                R[steps, n] = sum(gamma ** (k - begin) * rewards[k, n] for k in steps)
+                begin = row + 2
+    rewards[~valid] = 0
+    states, actions, no = np.zeros((T + 1, N, 1)), np.zeros((T, N), int), np.zeros((T, N), bool)
+    batch = Batch(states, actions, rewards, ended, no, valid)
+    agree(batch.t, t)
+    agree(reinforce.total(discounted(rewards, gamma, ended), batch.t)[valid], R[valid])
 
 
 @given(cases())

@@ -21,7 +21,7 @@ def returns(case):
 def test_eq_2_1_advantage(case):
     """∇J(θ) = E[Σ_t γ^t ∇log π_θ(a_t|s_t) (G_t - V(s_t))], for a V as wrong as can be, and for the true one."""
     assert baseline.gradient is reinforce.gradient
-    for v in case.batch.values(case.value)[0], case.true_values()[0]:
+    for v in case.values()[0], case.true_values()[0]:
         agree(case.expectation(case.discounts * (returns(case) - v)), case.gradient)
 
 
@@ -61,7 +61,7 @@ def test_eq_2_2_baseline_of_its_own_sample(case, N):
 @given(small)
 def test_eq_2_3_value_loss(case):
     """L_V(φ) = mean_t (G_t - V_φ(s_t))²,   ∇_φ L_V = -2 mean_t (G_t - V_φ(s_t)) ∇V_φ(s_t)."""
-    states, _, G = case.batch.rows(returns(case))
+    states, _, G = case.batch.samples(returns(case))
     v = case.value(states)
     agree(case.value.mse(states, G), sum((g - x) ** 2 for g, x in zip(G, v, strict=True)) / len(G))
     gradient = case.value.mse_gradient(states, G)
@@ -74,11 +74,11 @@ def test_eq_2_3_value_loss(case):
 @given(cases())
 def test_eq_2_4_order_of_the_update(case):
     """Predict v_t = V_φ(s_t), then take the step on φ, then the step on θ, with the v_t from before the step on φ."""
-    predicted, _ = case.batch.values(at(case.value, case.value.theta.copy()))
-    phi = case.value.theta.copy()
+    predicted, phi = case.values()[0], case.value.theta.copy()
     call = case.first_update(baseline, case.value, n_episodes=case.K, value_learning_rate=1.0)
     agree(call.weights, case.discounts * (returns(case) - predicted) * case.batch.valid)
-    fit = at(case.value, phi).mse_gradient(*[x for i, x in enumerate(case.batch.rows(returns(case))) if i != 1])
+    states, _, G = case.batch.samples(returns(case))
+    fit = at(case.value, phi).mse_gradient(states, G)
     moved = call.phi - phi
     assert moved @ fit < 0 or not fit.any()  # φ had already gone downhill
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from exact import agree, at, cases, derivative
+from exact import agree, cases, derivative
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,7 +75,7 @@ def moved(value, states, targets):
 @given(cases())
 def test_eq_3_5_monte_carlo(case):
     """V(s_t) ← V(s_t) + α (G_t - V(s_t)): a step of the value's gradient on one sample. At V_π it stays, on average."""
-    states, _, G = case.batch.rows(discounted(case.batch.rewards, case.gamma, case.batch.ended))
+    states, _, G = case.batch.samples(discounted(case.batch.rewards, case.gamma, case.batch.ended))
     before, after = moved(Value((states.shape[1],), case.rng, dtype=np.float64), states[:1], G[:1])
     agree(after, before + 0.5 * (G[:1] - before))
     G = discounted(case.batch.rewards, case.gamma, case.batch.ended)
@@ -95,7 +95,7 @@ def test_eq_3_5_in_a_batch(case):
 @given(cases())
 def test_eq_3_5_as_training_weighs(case):
     """`actor_critic.train(method="mc")` weighs by G_t - V(s_t), predicted before the step on φ."""
-    v, _ = case.batch.values(at(case.value, case.value.theta.copy()))
+    v, _ = case.values()
     G = discounted(case.batch.rewards, case.gamma, case.batch.ended)
     agree(case.first_update(actor_critic, case.value, method="mc").weights, (G - v) * case.batch.valid)
 
@@ -104,21 +104,29 @@ def test_eq_3_5_as_training_weighs(case):
 def test_eq_3_6_temporal_difference(case):
     """TD target r_t + γ V(s_{t+1});   V(s_t) ← V(s_t) + α (r_t + γ V(s_{t+1}) - V(s_t)), the target held constant."""
     batch, value = case.batch, Value((case.mdp.start.size,), case.rng, dtype=np.float64)
-    _, next_v = batch.values(value)
+    next_v = value(batch.states)[1:]
     targets = td_targets(batch.rewards, next_v, batch.terminated, case.gamma)
     alive = ~batch.terminated
     agree(targets, batch.rewards + case.gamma * alive * next_v)
-    states, _, flat = batch.rows(targets)
+    states, _, flat = batch.samples(targets)
     before, after = moved(value, states[:1], flat[:1])
     agree(after, before + 0.5 * (flat[:1] - before))
 
 
 @given(cases())
+def test_eq_3_6_as_training_weighs(case):
+    """`actor_critic.train(method="td")` weighs by target minus prediction, both from before the step on φ."""
+    v, next_v = case.values()
+    targets = td_targets(case.batch.rewards, next_v, case.batch.terminated, case.gamma)
+    agree(case.first_update(actor_critic, case.value, method="td").weights, (targets - v) * case.batch.valid)
+
+
+@given(cases())
 def test_eq_3_6_semi_gradient(case):
     """The target is a constant in the gradient: it is -2 mean δ ∇V(s_t), without the γ ∇V(s_{t+1}) of the target."""
-    batch, (v, next_v) = case.batch, case.batch.values(case.value)
+    batch, (v, next_v) = case.batch, case.values()
     delta = td_errors(batch.rewards, v, next_v, batch.terminated, case.gamma)
-    states, _, delta, targets = batch.rows(delta, v + delta)
+    states, _, delta, targets = batch.samples(delta, v + delta)
     literal = -2 * (delta[:, None] * derivative(lambda value: value(states), case.value)).mean(axis=0)
     agree(case.value.mse_gradient(states, targets), literal, "finite difference")
 
@@ -137,7 +145,7 @@ def test_eq_3_7_td_error_at_the_end(terminated, truncated, bootstraps):
 def test_eq_3_7_td_error(case):
     """δ_t = r_t + γ V(s_{t+1}) - V(s_t); with the true V its mean is 0 in every state, and Q - V of every action."""
     batch = case.batch
-    v, next_v = batch.values(case.value)
+    v, next_v = case.values()
     literal = batch.rewards + case.gamma * np.where(batch.terminated, 0, next_v) - v
     agree(td_errors(batch.rewards, v, next_v, batch.terminated, case.gamma), literal)
     V, Q = case.mdp.values(case.policy, case.gamma)
@@ -155,7 +163,7 @@ def test_eq_3_8_contraction(case, scale):
     """‖B V - B W‖_∞ ≤ γ ‖V - W‖_∞ for any V and W, where (B V)(s) is the expectation of the library's TD target."""
     mdp, S = case.mdp, case.mdp.start.size
     V, W = scale * case.rng.standard_normal((2, S))
-    B = lambda V: mdp.expected_td(case.policy, V, case.gamma)  # noqa: E731
+    B = lambda V: mdp.bellman(case.policy, V, case.gamma)  # noqa: E731
     assert abs(B(V) - B(W)).max() <= case.gamma * abs(V - W).max() + 1e-12
     s, a, next_s = np.nonzero((mdp.transition > 0) & ~mdp.terminal[:, None, None])
     p = case.policy(np.eye(S)).probabilities[s, a] * mdp.transition[s, a, next_s]
@@ -175,8 +183,8 @@ def test_eq_3_8_repeated_td_reaches_the_value(case, alpha):
     V_pi = np.linalg.solve(np.eye(S) - case.gamma * P, r)
     factor = 1 - alpha + alpha * case.gamma  # what a step leaves of the error, at most
     for _ in range(int(np.ceil(np.log(1e-15) / np.log(max(factor, 1e-15))))):
-        V += alpha * (mdp.expected_td(case.policy, V, case.gamma) - V)
+        V += alpha * (mdp.bellman(case.policy, V, case.gamma) - V)
     agree(V, V_pi)
     for _ in range(mdp.horizon):
-        W = mdp.expected_td(case.policy, W, case.gamma)
+        W = mdp.bellman(case.policy, W, case.gamma)
     agree(W, mdp.values(case.policy, case.gamma)[0][0])

@@ -1,7 +1,7 @@
 """§4 A2C: (4.1) to (4.4), both sides of each."""
 
 import numpy as np
-from exact import MEASURED, agree, at, cases, derivative, random_case, small
+from exact import MEASURED, agree, cases, derivative, random_case, small
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,13 +29,13 @@ def test_eq_4_1_one_step(case):
     A = td_errors(batch.rewards, *case.true_values(), batch.terminated, case.gamma)
     agree(case.expectation(case.discounts * A), case.gradient)
 
-    A = td_errors(batch.rewards, *batch.values(case.value), batch.terminated, case.gamma)
+    A = td_errors(batch.rewards, *case.values(), batch.terminated, case.gamma)
     V, pi = case.value(np.eye(mdp.start.size)), case.policy(np.eye(mdp.start.size))
-    Q = np.array([mdp.expected_targets(V if t < mdp.horizon - 1 else 0 * V, case.gamma) for t in range(mdp.horizon)])
+    Q = np.array([mdp.bellman_q(V if t < mdp.horizon - 1 else 0 * V, case.gamma) for t in range(mdp.horizon)])
     visits = case.discounts * np.einsum("k,tks->ts", batch.probability, batch.states[:-1])  # γ^t P(s_t = s)
     weights = pi.probabilities * np.einsum("ts,tsa->sa", visits, Q)
-    d_logits = weights - pi.probabilities * weights.sum(axis=1, keepdims=True)
-    agree(case.expectation(case.discounts * A), case.policy.backward(pi, d_logits))
+    d_parameters = weights - pi.probabilities * weights.sum(axis=1, keepdims=True)
+    agree(case.expectation(case.discounts * A), case.policy.backward(pi, d_parameters))
 
 
 @given(seeds, st.integers(1, 9))
@@ -83,14 +83,14 @@ def gae_of(case, values, next_values, gae_lambda):
 def test_eq_4_3_unbiased_with_the_true_value(case, gae_lambda):
     """With the true V, which depends on t, every λ has the expectation ∇J; with any other V λ = 1 has."""
     agree(case.expectation(case.discounts * gae_of(case, *case.true_values(), gae_lambda)), case.gradient)
-    agree(case.expectation(case.discounts * gae_of(case, *case.batch.values(case.value), 1.0)), case.gradient)
+    agree(case.expectation(case.discounts * gae_of(case, *case.values(), 1.0)), case.gradient)
 
 
 def test_eq_4_3_bias_with_a_wrong_value():
     """With a wrong V λ < 1 is biased, the less the closer λ is to 1."""
     case, bias = random_case(seed=2, horizon=4, gamma=0.9), {}
     for gae_lambda in 0.0, 0.5, 0.95, 1.0:
-        advantages = gae_of(case, *case.batch.values(case.value), gae_lambda)
+        advantages = gae_of(case, *case.values(), gae_lambda)
         bias[gae_lambda] = abs(case.expectation(case.discounts * advantages) - case.gradient).max()
     MEASURED["(4.3) bias with a wrong V"] = ", ".join(f"{error:.2g} at λ = {x}" for x, error in bias.items())
     assert bias[0.0] > bias[0.5] > bias[0.95] > 1e-3
@@ -100,7 +100,7 @@ def test_eq_4_3_bias_with_a_wrong_value():
 @given(small, st.sampled_from([0.0, 0.7]))
 def test_eq_4_4_loss_and_gradient(case, ent_coef):
     """L(θ) = -mean_t [log π_θ(a_t|s_t) A_t + β H(π_θ(·|s_t))], and its gradient with A_t held constant."""
-    rows = case.batch.rows(case.rng.standard_normal(case.batch.valid.shape))
+    rows = case.batch.samples(case.rng.standard_normal(case.batch.valid.shape))
     literal = 0.0
     for state, action, A in zip(*rows, strict=True):
         p = case.policy(state[None]).probabilities[0]
@@ -113,7 +113,7 @@ def test_eq_4_4_loss_and_gradient(case, ent_coef):
 @given(cases())
 def test_eq_4_4_mean_over_steps(case):
     """Without the bonus it is REINFORCE's gradient, but as the mean over the B steps instead of the episodes."""
-    rows = case.batch.rows(case.rng.standard_normal(case.batch.valid.shape))
+    rows = case.batch.samples(case.rng.standard_normal(case.batch.valid.shape))
     B = len(rows[0])
     agree(a2c.gradient(case.policy, *rows), reinforce.gradient(case.policy, *rows, episodes=B))
 
@@ -121,6 +121,6 @@ def test_eq_4_4_mean_over_steps(case):
 @given(cases(), st.floats(0, 1, allow_subnormal=False))
 def test_eq_4_4_as_training_weighs(case, gae_lambda):
     """`a2c.train` weighs by the advantages (4.3) of the V from before its step."""
-    v = case.batch.values(at(case.value, case.value.theta.copy()))
+    v = case.values()
     call = case.first_update(a2c, case.value, n_steps=case.mdp.horizon, gae_lambda=gae_lambda)
     agree(call.weights, gae_of(case, *v, gae_lambda) * case.batch.valid)

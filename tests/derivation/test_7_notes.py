@@ -32,7 +32,7 @@ def after_a_step(case, size=1.0):
 def old_estimate(case, policy, ratio=1.0):
     """E_{τ~θ_old}[ratio Σ_t γ^t ∇log π_θ(a_t|s_t) G_t]: the new score, on trajectories of the old policy."""
     G = discounted(case.batch.rewards, case.gamma, case.batch.ended)
-    rows = case.batch.rows(case.batch.probability * ratio * case.discounts * G)
+    rows = case.batch.samples(case.batch.probability * ratio * case.discounts * G)
     return -reinforce.gradient(policy, *rows, episodes=1)
 
 
@@ -54,7 +54,7 @@ def test_eq_7_1_ratio_repairs_the_old_batch(case):
 def test_eq_7_1_ratio_of_ppo(case):
     """For one step the one ratio in PPO's gradient (6.3) is all it takes: unclipped, on the old batch, it is -∇J(θ)."""
     policy, gradient = after_a_step(case)
-    states, actions, A = case.batch.rows(case.batch.probability * case.batch.rewards)
+    states, actions, A = case.batch.samples(case.batch.probability * case.batch.rewards)
     old_log_prob = case.policy(states).log_prob(actions)
     agree(-len(A) * ppo.gradient(policy, states, actions, old_log_prob, A, clip_range=1e9), gradient)
 
@@ -223,7 +223,7 @@ def gradients_of_one_sample(policy, state, action, A):
 @given(cases(), st.sampled_from([-2.0, -0.1, 0.0, 0.1, 2.0]))
 def test_eq_7_4_direction(case, A):
     """For one sample and any network, d log π_{θ - η∇L}(a|s) / dη at η = 0 is A |∇log π(a|s)|²: of the sign of A."""
-    states, actions = case.batch.rows()
+    states, actions = case.batch.samples()
     state, action = states[0], actions[0]
     score = -gradients_of_one_sample(case.policy, state, action, 1.0)["a2c"]
     for gradient in gradients_of_one_sample(case.policy, state, action, A).values():
@@ -239,7 +239,7 @@ def test_eq_7_4_probability_after_a_step(case, A, size):
     A > 0 lifts the logit of a, and lowers all the others."""
     policy = SoftmaxPolicy((case.mdp.start.size, case.mdp.transition.shape[1]), dtype=np.float64)
     policy.theta[:] = case.rng.standard_normal(len(policy.theta))
-    states, actions = case.batch.rows()
+    states, actions = case.batch.samples()
     before = policy(states[:1]).log_prob(actions[:1])
     for gradient in gradients_of_one_sample(policy, states[0], actions[0], A).values():
         after = at(policy, policy.theta - size * gradient)(states[:1]).log_prob(actions[:1])

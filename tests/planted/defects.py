@@ -56,7 +56,7 @@ DEFECTS = (
         "PPO: where a time limit cuts every episode, the values settle far too low",
         "δ drops the bootstrap wherever an episode ended; a truncated one did not terminate",
         "scratchpg/algorithms/ppo.py",
-        {"batch.terminated, batch.truncated": "batch.ended, batch.truncated"},
+        {"values[1:], batch.terminated, batch.truncated": "values[1:], batch.ended, batch.truncated"},
         tests=PPO,
     ),
     Defect(
@@ -72,7 +72,7 @@ DEFECTS = (
         "values grow without end, though every episode is short",
         "the value of a terminal state is not counted as 0",
         "scratchpg/returns.py",
-        {"_td_errors(r, v, next_v, terminated, gamma)": "_td_errors(r, v, next_v, False, gamma)"},
+        {"delta = r + gamma * np.where(terminated, 0.0, next_v) - v": "delta = r + gamma * next_v - v"},
         tests=RETURNS,
     ),
     Defect(
@@ -80,7 +80,7 @@ DEFECTS = (
         "advantages just before a time limit depend on the next episode",
         "the λ-recursion is cut where an episode terminated, but goes on past a truncation",
         "scratchpg/returns.py",
-        {"np.where(np.logical_or(terminated, truncated), 0.0": "np.where(terminated, 0.0"},
+        {"np.where(np.logical_or(terminated, truncated), 0.0, gamma * gae": "np.where(terminated, 0.0, gamma * gae"},
         tests=RETURNS,
     ),
     Defect(
@@ -88,47 +88,63 @@ DEFECTS = (
         "the last step of an episode gets credit for the next one, the step before it loses its own",
         "the mask of step t+1 cuts the recursion at step t",
         "scratchpg/returns.py",
-        {"rows[-2::-1], decays[-2::-1],": "rows[-2::-1], decays[:0:-1],"},
+        {
+            "np.logical_or(terminated, truncated), 0.0, gamma * gae": (
+                "np.roll(np.logical_or(terminated, truncated), -1, axis=0), 0.0, gamma * gae"
+            ),
+        },
         tests=RETURNS,
     ),
     Defect(
         "value-of-the-reset-state",
-        "in SAME_STEP mode the bootstrap at a time limit has nothing to do with where the episode stood",
-        "the reset observation is taken for the last one of the episode",
-        "scratchpg/spaces.py",
-        {'self._flat(info["final_obs"][row])': "observations[row]"},
+        "with some vector environments the bootstrap at a time limit has nothing to do with where the episode stood",
+        "one that resets within the step is taken like any other: what follows s_t is then the reset observation",
+        "scratchpg/plumbing/check.py",
+        {"mode is not AutoresetMode.NEXT_STEP": "mode is AutoresetMode.DISABLED"},
         tests=ROLLOUT,
     ),
     Defect(
         "reset-rows-as-experience",
-        "in NEXT_STEP mode one step too many per episode, of reward 0, and its action did nothing",
+        "one step too many per episode, of reward 0, and its action did nothing",
         "the row in which an environment resets itself is counted as a step",
         "scratchpg/rollout.py",
-        {"                batch.valid[1:] &= ~ended[:-1]\n": ""},
+        {"            batch.valid[1:] = ~ended[:-1]\n": ""},
         tests=ROLLOUT,
     ),
     Defect(
         "state-0-as-terminal",
         "one state of a gridworld, and only that one, is never worth anything",
         "state number 0 is taken for the end of an episode (`if next_state`)",
-        "scratchpg/rollout.py",
-        {"v = value(self.states)\n": "v = np.where(self.states[..., 0] == 1, 0, value(self.states))  # one-hot\n"},
-        tests=ROLLOUT,
+        "scratchpg/algorithms/actor_critic.py",
+        {
+            "td_targets(batch.rewards, values[1:],": (
+                "td_targets(batch.rewards, values[1:] * (batch.states[1:, :, 0] != 1),"  # one-hot
+            ),
+        },
+        tests=TD,
     ),
     Defect(
         "t-runs-on",
-        "REINFORCE with a SAME_STEP vector: later episodes of a batch hardly count",
-        "t of γ^t is not counted anew where an episode follows another without a reset row",
+        "REINFORCE with several episodes per update: the later ones hardly count",
+        "t of γ^t is not counted anew where another episode begins",
         "scratchpg/rollout.py",
-        {"~self.valid[:-1] | (self.ended[:-1] & self.valid[1:])": "~self.valid[:-1]"},
+        {
+            "        for end, n in np.argwhere(self.ended):\n"
+            "            t[end + 1 :, n] = np.arange(-1, T - end - 2)  # after an end a reset row, then step 0\n": "",
+        },
         tests=ROLLOUT,
     ),
     Defect(
         "biased-parallel-evaluation",
         "with several environments the evaluation gives other returns than with one",
         "it stops at the first episodes to finish, and these are the short ones",
-        "scratchpg/rollout.py",
-        {"while (done < quota).any():": "while done.sum() < episodes:"},
+        "scratchpg/evaluate.py",
+        {
+            "wanted = [episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]": "wanted = [episodes] * envs.n",
+            "while any(len(returns[n]) < wanted[n] for n in range(envs.n)):": "while sum(map(len, returns)) < episodes:",
+            "while running.any():": "while sum(map(len, returns)) < episodes:",
+            "np.array([x for of_one in returns for x in of_one])": "np.array(sum(returns, [])[:episodes])",
+        },
         tests=("tests/test_evaluate.py",),
     ),
     Defect(
@@ -136,7 +152,7 @@ DEFECTS = (
         "every episode of a single environment begins in the same state",
         "the environment is seeded at each reset, not only at the first",
         "scratchpg/rollout.py",
-        {"def _start(self, seed: int | None = None)": "def _start(self, seed: int = 0)"},
+        {"def _begin(self, seed: int | None = None)": "def _begin(self, seed: int = 0)"},
         tests=ROLLOUT,
     ),
     # The estimator
@@ -145,7 +161,7 @@ DEFECTS = (
         "REINFORCE at γ < 1: nearly the right direction, but not the gradient of J",
         "γ^t is left out of (1.10) although it is asked for",
         "scratchpg/algorithms/reinforce.py",
-        {"weights = gamma**t * G": "weights = G"},
+        {"weights = gamma**batch.t * returns": "weights = returns"},
         tests=REINFORCE,
     ),
     Defect(
@@ -153,7 +169,7 @@ DEFECTS = (
         "returns are the same whatever γ",
         "γ is accepted and not used",
         "scratchpg/returns.py",
-        {"gamma * ~ended.astype(bool)": "1.0 * ~ended.astype(bool)"},
+        {"np.where(ended, 0.0, gamma)": "np.where(ended, 0.0, 1.0)"},
         tests=RETURNS,
     ),
     Defect(
@@ -161,7 +177,7 @@ DEFECTS = (
         "REINFORCE: the longer the episodes of an update, the shorter its step",
         "the gradient is divided by the number of steps, (1.11) by that of the episodes",
         "scratchpg/algorithms/reinforce.py",
-        {"d_logits / episodes": "d_logits / len(actions)"},
+        {"d_parameters / episodes": "d_parameters / len(states)"},
         tests=REINFORCE,
     ),
     Defect(
@@ -169,7 +185,7 @@ DEFECTS = (
         "A2C: the best learning rate depends on the size of the batch",
         "loss and gradient are sums over steps, (4.4) is a mean",
         "scratchpg/algorithms/a2c.py",
-        {"d_logits / len(actions)": "d_logits", "pi.entropy()).mean()": "pi.entropy()).sum()"},
+        {"d_parameters / len(states)": "d_parameters", "pi.entropy()).mean()": "pi.entropy()).sum()"},
         tests=A2C,
     ),
     Defect(
@@ -177,7 +193,10 @@ DEFECTS = (
         "A2C: the more entropy bonus, the sooner the policy is certain",
         "the bonus is a penalty, in the loss as in the gradient, so the two agree",
         "scratchpg/algorithms/a2c.py",
-        {"d_logits -= ent_coef": "d_logits += ent_coef", "+ ent_coef * pi.entropy()": "- ent_coef * pi.entropy()"},
+        {
+            "d_parameters -= ent_coef": "d_parameters += ent_coef",
+            "+ ent_coef * pi.entropy()": "- ent_coef * pi.entropy()",
+        },
         tests=A2C,
     ),
     Defect(
@@ -185,7 +204,7 @@ DEFECTS = (
         "PPO: the entropy bonus changes the loss and nothing else",
         "the bonus stands in the loss, but not in the gradient",
         "scratchpg/algorithms/ppo.py",
-        {"    if ent_coef:\n        d_logits -= ent_coef * pi.d_entropy()\n": ""},
+        {"    if ent_coef:\n        d_parameters -= ent_coef * pi.d_entropy()\n": ""},
         tests=PPO,
     ),
     Defect(
@@ -202,16 +221,14 @@ DEFECTS = (
         "V is fitted to these very returns before it is subtracted from them, against (2.4)",
         "scratchpg/algorithms/baseline.py",
         {
-            "        diagnostics = {}\n"
-            "        if value_learns:  # … then fit, …\n"
-            '            diagnostics["value_gradient_norm"] = critic.step(value.mse_gradient(states, targets))\n': "",
-            "        v, _ = batch.values(value)": (
-                "        diagnostics = {}\n"
-                "        if value_learns:\n"
-                "            states, _, targets = batch.rows(G)\n"
-                '            diagnostics["value_gradient_norm"] = critic.step(value.mse_gradient(states, targets))\n'
-                "        v, _ = batch.values(value)"
+            "            values = value(batch.states)[:-1]  # (2.4): predict first, …\n": "",
+            "            advantages = targets - values\n": (
+                "            states, _, of_all = batch.samples(targets)\n"
+                "            value_gradient_norm = critic.step(value.mse_gradient(states, of_all))\n"
+                "            values = value(batch.states)[:-1]\n"
+                "            advantages = targets - values\n"
             ),
+            "            value_gradient_norm = critic.step(value.mse_gradient(states, targets))  # … then fit, …\n": "",
         },
         tests=BASELINE,
     ),
@@ -221,8 +238,8 @@ DEFECTS = (
         "the critic's targets are made of the normalised advantages",
         "scratchpg/algorithms/a2c.py",
         {
-            "batch.rows(advantages, advantages + values)": "batch.rows(advantages, values)",
-            "        critic.step(": "        targets = targets + advantages\n        critic.step(",
+            "batch.samples(targets, advantages)": "batch.samples(values[:-1], advantages)",
+            "            critic.step(": "            targets = targets + advantages\n            critic.step(",
         },
         tests=A2C,
     ),
@@ -231,7 +248,7 @@ DEFECTS = (
         "advantages are whole numbers where the rewards are",
         "the array of the rewards is filled with the returns, in its own integer type",
         "scratchpg/returns.py",
-        {"_accumulate(r * 1.0,": "_accumulate(r.copy(),"},
+        {"np.where(ended, 0.0, gamma), np.empty_like(r)": "np.where(ended, 0.0, gamma), np.empty_like(rewards)"},
         tests=RETURNS,
     ),
     Defect(
@@ -247,7 +264,7 @@ DEFECTS = (
         "now and then a batch of equal advantages turns all parameters into NaN",
         "the deviation has no floor",
         "scratchpg/returns.py",
-        {" / n) + 1e-8)": " / n))"},
+        {"(std + 1e-8)": "std"},
         tests=RETURNS,
     ),
     # Networks and distributions
@@ -290,7 +307,7 @@ DEFECTS = (
         "scratchpg/mlp.py",
         {
             "        return h, (self.sizes, inputs)": "        self.last = self.sizes, inputs\n        return h, None",
-            "        sizes, inputs = cache or": "        sizes, inputs = self.last or",
+            "        if cache is None:\n": "        cache = cache or self.last\n        if cache is None:\n",
         },
         tests=MLP,
     ),
@@ -308,10 +325,7 @@ DEFECTS = (
         "the first steps of A2C and A3C are longer than the paper's",
         "ε is added to the root, not under it",
         "scratchpg/optim.py",
-        {
-            "        np.add(s, self.eps, out=d)\n": "        np.sqrt(s, out=d)\n",
-            "np.sqrt(d, out=d), out=d)": "d + self.eps, out=d)",
-        },
+        {"np.sqrt(s + self.eps)": "(np.sqrt(s) + self.eps)"},
         tests=OPTIM,
     ),
     Defect(
@@ -327,7 +341,7 @@ DEFECTS = (
         "the first steps of Adam are three times too long",
         "the averages begin at 0 and are not corrected for it",
         "scratchpg/optim.py",
-        {"root = math.sqrt(1 - beta2**self.t)": "root = 1.0", "        d *= root / (1 - beta1**self.t)\n": ""},
+        {"self.m / (1 - beta1**self.t)": "self.m", "self.v / (1 - beta2**self.t)": "self.v"},
         tests=OPTIM,
     ),
     Defect(
@@ -355,9 +369,9 @@ DEFECTS = (
         "the workers take turns at the shared parameters, by a lock",
         "scratchpg/algorithms/a3c.py",
         {
-            "\n\n@training\n": "\nTurn = multiprocessing.Lock\nTURN = Turn()\n\n\n@training\n",
-            "        critic.step(d_phi)\n        actor.step(d_theta)\n": (
-                "        with TURN:\n            critic.step(d_phi)\n            actor.step(d_theta)\n"
+            "\n\n\ndef train(": "\nTurn = multiprocessing.Lock\nTURN = Turn()\n\n\ndef train(",
+            "            critic.step(d_phi)\n            actor.step(d_theta)\n": (
+                "            with TURN:\n                critic.step(d_phi)\n                actor.step(d_theta)\n"
             ),
         },
         tests=A3C,
@@ -367,7 +381,7 @@ DEFECTS = (
         "A3C: the more workers, the longer their first steps",
         "each worker has its own average of RMSProp",
         "scratchpg/algorithms/a3c.py",
-        {" square_avg=shared.theta_average,": ""},
+        {" mean_square=shared.theta_mean_square,": ""},
         tests=A3C,
     ),
     Defect(
@@ -375,7 +389,7 @@ DEFECTS = (
         "A3C: a second worker brings nothing",
         "every worker gets a copy of the same generator",
         "scratchpg/algorithms/a3c.py",
-        {"generator(seed, rng).spawn(workers)": "[generator(seed, rng).spawn(1)[0] for _ in range(workers)]"},
+        {"make_rng(seed, rng).spawn(workers)": "[make_rng(seed, rng).spawn(1)[0] for _ in range(workers)]"},
         tests=A3C,
     ),
     Defect(
@@ -384,8 +398,9 @@ DEFECTS = (
         "a worker plays and differentiates with the shared parameters, not with a copy of them",
         "scratchpg/algorithms/a3c.py",
         {
-            "*deepcopy((policy, value))": "SoftmaxPolicy(policy.net.sizes, theta=shared.theta),"
-            " Value(value.net.sizes[:-1], theta=shared.phi)"
+            "deepcopy((policy, value))": (
+                "SoftmaxPolicy(policy.sizes, theta=shared.theta), Value(value.sizes, theta=shared.phi)"
+            ),
         },
         tests=A3C,
     ),
@@ -421,7 +436,7 @@ DEFECTS = (
         "PPO: clip_range makes no difference",
         "the old log-probabilities are computed anew for each minibatch",
         "scratchpg/algorithms/ppo.py",
-        {"gradient(policy, s, a, old, A,": "gradient(policy, s, a, policy(s).log_prob(a), A,"},
+        {"actions[i], old_log_prob[i], A": "actions[i], policy(states[i]).log_prob(actions[i]), A"},
         tests=PPO,
     ),
     Defect(
@@ -430,11 +445,11 @@ DEFECTS = (
         "each epoch recomputes the advantages with the critic that it has just moved",
         "scratchpg/algorithms/ppo.py",
         {
-            "            order = shuffler.permutation(len(actions))\n": (
-                "            order = shuffler.permutation(len(actions))\n"
-                "            v, next_v = batch.values(value)\n"
-                "            A = gae(batch.rewards, v, next_v, batch.terminated, batch.truncated, gamma, gae_lambda)\n"
-                "            _, _, advantages = batch.rows(A)\n"
+            "                for i in minibatches(": (
+                "                values = value(batch.states)\n"
+                "                steps = batch.rewards, values[:-1], values[1:], *steps[3:]\n"
+                "                _, _, advantages = batch.samples(gae(*steps, gamma, gae_lambda))\n"
+                "                for i in minibatches("
             ),
         },
         tests=PPO,
@@ -443,8 +458,8 @@ DEFECTS = (
         "remainder-dropped",
         "PPO: some rows of each batch are never learned from",
         "the last minibatch, if it is smaller than the others, is left out",
-        "scratchpg/algorithms/ppo.py",
-        {"range(0, len(order), batch_size)": "range(0, len(order) - batch_size + 1, batch_size)"},
+        "scratchpg/rollout.py",
+        {"range(0, n, batch_size)": "range(0, n - batch_size + 1, batch_size)"},
         tests=PPO,
     ),
     Defect(
@@ -452,7 +467,7 @@ DEFECTS = (
         "PPO: kl is 0 and clip_fraction is 0, whatever the learning rate",
         "the diagnostics compare the old policy with itself",
         "scratchpg/algorithms/ppo.py",
-        {"\n        pi = policy(states)\n": "\n        pi = pi_old\n"},
+        {"drift(old, policy(states), actions, epsilon)": "drift(old, old, actions, epsilon)"},
         tests=PPO,
     ),
     # The judge itself
