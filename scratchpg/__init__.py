@@ -1,7 +1,7 @@
 """scratchpg: policy-gradient learning from scratch, in NumPy, with every equation executed by a test."""
 
 from . import gradcheck, returns
-from .algorithms import a2c, a3c, actor_critic, baseline, dqn, ppo, rainbow, reinforce
+from .algorithms import a2c, a3c, actor_critic, baseline, dqn, ppo, rainbow, reinforce, sac
 from .evaluate import evaluate
 from .gaussian import Gaussian
 from .mdp import FiniteMDP
@@ -9,8 +9,9 @@ from .mlp import MLP
 from .plumbing import Progress
 from .plumbing.checkpoint import load, save
 from .policy import GaussianPolicy, Policy, SoftmaxPolicy
-from .q import QNetwork
+from .q import QNetwork, TwinQ
 from .softmax import Softmax
+from .squashed import SquashedGaussian, SquashedGaussianPolicy
 from .value import Value
 
 __all__ = [
@@ -23,6 +24,9 @@ __all__ = [
     "QNetwork",
     "Softmax",
     "SoftmaxPolicy",
+    "SquashedGaussian",
+    "SquashedGaussianPolicy",
+    "TwinQ",
     "Value",
     "a2c",
     "a3c",
@@ -36,6 +40,7 @@ __all__ = [
     "rainbow",
     "reinforce",
     "returns",
+    "sac",
     "save",
 ]
 __version__ = "0.1.0"
