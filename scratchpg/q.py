@@ -140,8 +140,8 @@ class Behaviour:
 class TwinQ(Network):
     """Q_1(s,a) and Q_2(s,a) for actions of d numbers: two nets of the same sizes, on one φ = (φ_1, φ_2).
 
-    sizes: (observation + d, *hidden), without the single output. Where (12.6) and (12.8) take the smaller of the two, an
-    error that flatters an action must be in both to count.
+    sizes: (observation + d, *hidden), without the single output. (12.6) and (12.8) take the smaller of the two, so
+    that an error which flatters an action counts only if both make it.
 
     >>> q = TwinQ((3 + 1, 16), rng=0)
     >>> q(np.zeros((5, 3)), np.zeros((5, 1))).shape, q

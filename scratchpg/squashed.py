@@ -38,7 +38,7 @@ class SquashedGaussian:
 
     >>> pi = SquashedGaussian(np.array([[0.0, 0.0]]))  # d = 1: μ = 0, σ = 1
     >>> pi.action(np.array([[1.0]])), pi.log_prob(np.array([[1.0]]))  # tanh 1; log N(1; 0, 1) - log(1 - tanh² 1)
-    (array([[0.76159416]]), array([-0.55138295]))
+    (array([[0.76159416]]), array([-0.55137687]))
     """
 
     def __init__(self, parameters: Array, cache: Any = None) -> None:
@@ -96,10 +96,10 @@ class SquashedGaussian:
 
 
 class SquashedGaussianPolicy(Policy):
-    """(12.9)  For an action space that is a bounded Box: (-1, 1)^d is stretched to its bounds where actions are taken.
+    """(12.9)  For an action space that is a bounded Box: what acts is a in (-1, 1)^d, stretched to the bounds.
 
-    sizes: (observation, *hidden, d), all of them. The net has 2d outputs, μ and z, and log σ = 5 tanh(z/5): about z near
-    0, never beyond ±5, and nowhere without a gradient, as it would be by a clip. σ starts at 1, where a is about uniform.
+    sizes: (observation, *hidden, d), all of them. The net has 2d outputs, μ and z; log σ = 5 tanh(z/5) is about
+    z near 0 and stays within ±5, with a gradient everywhere, as a clip would not have. σ starts at 1, a about uniform.
 
     >>> policy = SquashedGaussianPolicy((3, 16, 2), rng=0)
     >>> policy(np.zeros((1, 3))).parameters

@@ -6,10 +6,9 @@
     (12.8)   L_π(θ) = mean_t E_{a~π_θ(·|s_t)}[ α log π_θ(a|s_t) - min_i Q_i(s_t,a) ]
     (12.14)  log α ← log α - η ( H - H̄ ),   H = -mean_t log π_θ(a_t|s_t)             towards an entropy H̄
 
-(12.8) is no gradient of J_α: that has the true Q, and states weighted by γ^t d_t(s) (12.5); here Q is learned, and the
-replay weighs states as it likes. What holds is (12.4), state by state. Use SAC where the environment is slow and actions
-are continuous: it needs far less experience than PPO, and far more computing. Source: Haarnoja et al. 2018,
-arXiv:1812.05905; in (12.14) they have α (H - H̄).
+Its step is not ∇J_α: that has the true Q, and weighs states by γ^t d_t(s) (12.5); here Q is learned, and the replay
+weighs states. What holds is (12.4), state by state. Use it where the environment is slow: it needs far less experience
+than PPO, and far more computing. Source: Haarnoja et al. 2018, arXiv:1812.05905, with α (H - H̄) in (12.14).
 """
 
 import math
@@ -20,7 +19,6 @@ import numpy as np
 
 from ..optim import Adam
 from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
-from ..policy import SoftmaxPolicy
 from ..q import TwinQ, follow
 from ..replay import Replay, Sample
 from ..rollout import Collector
@@ -44,7 +42,7 @@ def loss(policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, 
 def gradient(
     policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, *, ent_coef: float
 ) -> tuple[Array, float]:
-    """∇ of (12.8), flat in θ, along the path of the noise (12.12); and H of (12.14). Arguments as in `loss`."""
+    """∇ of (12.8), flat in θ, along the path of the noise (12.12); and H of (12.14), of the same actions."""
     (states,) = check.rows(states)
     pi = policy(states)
     values, caches = q.forward(states, pi.action(noise))
@@ -52,19 +50,6 @@ def gradient(
     d_actions = q.d_action(caches, smaller, noise.shape[1])  # ∂ min_i Q_i/∂a
     d_parameters = ent_coef * pi.d_log_prob(noise) - pi.d_action(noise, d_actions)  # (12.12)
     return policy.backward(pi, d_parameters / len(states)), -float(pi.log_prob(noise).mean())
-
-
-def exact_loss(policy: SoftmaxPolicy, states: Array, values: Array, *, ent_coef: float) -> float:
-    """(12.8) for discrete actions: E over a is the sum itself. values (B, A): min_i Q_i(s,a), or the true Q."""
-    pi = policy(states)
-    return (pi.probabilities * (ent_coef * pi.log_probabilities - values)).sum(axis=1).mean()
-
-
-def exact_gradient(policy: SoftmaxPolicy, states: Array, values: Array, *, ent_coef: float) -> Array:
-    """∇ of `exact_loss`:  ∂/∂z = -α ∂H/∂z - π ⊙ (Q - Σ_b π_b Q_b)."""
-    pi = policy(states)
-    mean = (pi.probabilities * values).sum(axis=1, keepdims=True)
-    return policy.backward(pi, -(ent_coef * pi.d_entropy() + pi.probabilities * (values - mean)) / len(values))
 
 
 def train(

@@ -136,8 +136,9 @@ def action_size(env: AnyEnv, kind: str) -> int:
     space = spaces_of(env)[1]
     if isinstance(space, Discrete) and kind == "Discrete":
         return int(space.n)
-    if isinstance(space, Box) and kind != "Discrete" and space.dtype.kind == "f" and np.all(space.low <= space.high):
-        if kind == "Box" or np.isfinite(space.high - space.low).all():
+    if isinstance(space, Box) and kind != "Discrete" and space.dtype.kind == "f":
+        width = space.high - space.low
+        if np.all(width >= 0) and (kind == "Box" or np.isfinite(width).all()):
             return math.prod(space.shape)
     needs = {
         "Discrete": "a Discrete action space",

@@ -102,8 +102,8 @@ class Environments:
     def _taken(self, actions: Array) -> Any:
         """Actions as the environment takes them. Nothing else but the distributions knows of which kind they are.
 
-        (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment. Those in (-1, 1) are
-        stretched to the bounds first.
+        (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment. Those that lie in
+        (-1, 1) are stretched to the bounds before.
         """
         if isinstance(self.action_space, Box):
             check.finite("actions", actions)  # not finite where σ of a policy that diverges is not
