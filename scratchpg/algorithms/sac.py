@@ -81,6 +81,7 @@ def train(
     check.unit(tau=tau)
     check.flag(learn_ent_coef=learn_ent_coef)
     (check.positive if learn_ent_coef else check.weight)(ent_coef=ent_coef)
+    check.optional(check.real, target_entropy=target_entropy)
     check.schedule(learning_rate=learning_rate)
     H_bar = -policy.outputs if target_entropy is None else target_entropy
     rng = make_rng(seed, rng)

@@ -43,6 +43,7 @@ unit = door(REAL, "a number in [0, 1]", lambda x: 0 <= x <= 1)
 decay = door(REAL, "a number in [0, 1)", lambda x: 0 <= x < 1)
 positive = door(REAL, "a finite number > 0", lambda x: 0 < x < math.inf)
 bound = door(REAL, "a number > 0 (inf: no bound)", lambda x: x > 0)
+real = door(REAL, "a finite number", math.isfinite)
 weight = door(REAL, "a finite number ≥ 0", lambda x: 0 <= x < math.inf)
 flag = door(FLAG, "True or False", lambda x: True)
 _rate = door(REAL, "a finite number > 0, or a pair (first, last) whose last may be 0", lambda x: 0 < x < math.inf)
@@ -136,10 +137,9 @@ def action_size(env: AnyEnv, kind: str) -> int:
     space = spaces_of(env)[1]
     if isinstance(space, Discrete) and kind == "Discrete":
         return int(space.n)
-    if isinstance(space, Box) and kind != "Discrete" and space.dtype.kind == "f":
-        width = space.high - space.low
-        if np.all(width >= 0) and (kind == "Box" or np.isfinite(width).all()):
-            return math.prod(space.shape)
+    kinds = ("Box", "bounded Box") if isinstance(space, Box) and space.is_bounded() else ("Box",)
+    if isinstance(space, Box) and kind in kinds and space.dtype.kind == "f" and np.all(space.low <= space.high):
+        return math.prod(space.shape)
     needs = {
         "Discrete": "a Discrete action space",
         "Box": "an action space that is a Box of floats, low ≤ high",

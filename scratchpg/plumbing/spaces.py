@@ -109,7 +109,7 @@ class Environments:
             check.finite("actions", actions)  # not finite where σ of a policy that diverges is not
             low, high = self.action_space.low, self.action_space.high
             if self.stretched:
-                actions = low.ravel() + (actions + 1) / 2 * (high - low).ravel()
+                actions = (1 - actions) / 2 * low.ravel() + (1 + actions) / 2 * high.ravel()
             return np.clip(actions.reshape(self.n, *low.shape), low, high).astype(low.dtype)
         return np.asarray(actions + self.first_action if self.first_action else actions, self.action_space.dtype)
 
