@@ -8,10 +8,9 @@ One state, one action a = tanh(μ + σε), and a critic Q(a). L = E[ α log π(a
     score   E_a[ ∇log π(a) ( α log π(a) - Q(a) - b ) ]         needs values alone: REINFORCE, with its best baseline b
 
 All expectations are sums over ε, so nothing is drawn. Var is that of one draw, the trace.
-
 What to see: both ∂L/∂μ agree to rounding. Where Q slopes evenly the path has less variance, by far where π is narrow,
-as scores are as large as 1/σ. That is no theorem. The path feels the slope of Q, not its height: ripples of height h
-and frequency k add h to the one and hk to the other, and with a high k the score wins. Random networks go both ways.
+as scores are as large as 1/σ. That is no theorem: ripples of height h and frequency k add h to Q and hk to its slope,
+which the path feels, and with a high k the score wins. Random networks go both ways.
 """
 
 import cli
@@ -65,10 +64,8 @@ def main():
     rows = [(f"{name} of 21 networks", *by_ratio[i]) for i, name in [(0, "lowest"), (10, "median"), (20, "highest")]]
     rows += [(f"narrow π, σ = {sigma}", *compare(0.3, np.log(sigma), ripples(0))) for sigma in (1.0, 0.1, 0.01)]
     rows += [(f"ripples, k = {k}", *compare(0.3, -0.5, ripples(k))) for k in (0, 4, 16, 64)]
-    columns = dict.fromkeys(["Q", "∂L/∂μ, path", "by score", "Var path", "Var score", "score / path"], ".4g") | {
-        "Q": ""
-    }
-    cli.table(f"One draw of each, α = {ALPHA}", columns, rows)
+    columns = dict.fromkeys(["∂L/∂μ, path", "by score", "Var path", "Var score", "score / path"], ".4g")
+    cli.table(f"One draw of each, α = {ALPHA}", {"Q": ""} | columns, rows)
     cli.figure(args, draw, range(65), panels=1)
 
 

@@ -6,19 +6,17 @@
     (12.8)   L_π(θ) = mean_t E_{a~π_θ(·|s_t)}[ α log π_θ(a|s_t) - min_i Q_i(s_t,a) ]
     (12.14)  log α ← log α - η ( H - H̄ ),   H = -mean_t log π_θ(a_t|s_t)             towards an entropy H̄
 
-Its step is not ∇J_α: that has the true Q, and weighs states by γ^t d_t(s) (12.5); here Q is learned, and the replay
-weighs states. What holds is (12.4), state by state. Use it where the environment is slow: it needs far less experience
-than PPO, and far more computing. Source: Haarnoja et al. 2018, arXiv:1812.05905, with α (H - H̄) in (12.14).
+Its step is not ∇J_α: that has the true Q and weighs states by γ^t d_t(s) (12.5). What holds is (12.4), state by state.
+Use it where the environment is slow: it needs less experience than PPO, but more computing. (Haarnoja et al. 2018.)
 """
 
 import math
-from collections.abc import Iterator
 from copy import deepcopy
 
 import numpy as np
 
 from ..optim import Adam
-from ..plumbing import AnyEnv, Array, Progress, Rng, Schedule, Updates, check, make_rng, run, scheduled
+from ..plumbing import AnyEnv, Array, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
 from ..q import TwinQ, follow
 from ..replay import Replay, Sample
 from ..rollout import Collector
@@ -35,6 +33,7 @@ def targets(policy: SquashedGaussianPolicy, target: TwinQ, batch: Sample, noise:
 def loss(policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, *, ent_coef: float) -> float:
     """(12.8)  L_π(θ), with one action for each state, made of this noise (B, d)."""
     (states,) = check.rows(states)
+    check.weight(ent_coef=ent_coef)
     pi = policy(states)
     return (ent_coef * pi.log_prob(noise) - q(states, pi.action(noise)).min(axis=0)).mean()
 
@@ -44,6 +43,7 @@ def gradient(
 ) -> tuple[Array, float]:
     """∇ of (12.8), flat in θ, along the path of the noise (12.12); and H of (12.14), of the same actions."""
     (states,) = check.rows(states)
+    check.weight(ent_coef=ent_coef)
     pi = policy(states)
     values, caches = q.forward(states, pi.action(noise))
     smaller = np.stack([values[0] < values[1], values[0] >= values[1]])
@@ -90,7 +90,7 @@ def train(
     replay = Replay(buffer_size, gamma=gamma)
     actor, critic = Adam(policy.theta), Adam(q.theta)
 
-    def updates() -> Iterator[Progress]:
+    def updates() -> Loop:
         alpha, entropy, gradient_norm = ent_coef, np.nan, np.nan
         while collector.steps < total_steps:
             rate = actor.learning_rate = critic.learning_rate = scheduled(learning_rate, collector.steps / total_steps)
