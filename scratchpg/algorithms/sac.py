@@ -41,7 +41,7 @@ def loss(policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, 
 def gradient(
     policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, *, ent_coef: float
 ) -> tuple[Array, float]:
-    """∇ of (12.8), flat in θ, along the path of the noise (12.12); and H of (12.14), of the same actions."""
+    """∇ of (12.8), flat in θ, along the path of the noise (12.12), (12.13); and H of (12.14), of the same actions."""
     (states,) = check.rows(states)
     check.weight(ent_coef=ent_coef)
     pi = policy(states)
