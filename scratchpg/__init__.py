@@ -1,7 +1,22 @@
 """scratchpg: policy-gradient learning from scratch, in NumPy, with every equation executed by a test."""
 
 from . import gradcheck, returns
-from .algorithms import a2c, a3c, actor_critic, baseline, dqn, grpo, imitation, mpc, ppo, rainbow, reinforce, rlfd, trpo
+from .algorithms import (
+    a2c,
+    a3c,
+    actor_critic,
+    baseline,
+    dqn,
+    grpo,
+    imitation,
+    mpc,
+    ppo,
+    rainbow,
+    reinforce,
+    rlfd,
+    sac,
+    trpo,
+)
 from .demonstrations import Demonstrations
 from .dynamics import Dynamics
 from .evaluate import evaluate
@@ -12,8 +27,9 @@ from .planner import Planner
 from .plumbing import Progress
 from .plumbing.checkpoint import load, save
 from .policy import GaussianPolicy, Policy, SoftmaxPolicy
-from .q import QNetwork
+from .q import QNetwork, TwinQ
 from .softmax import Softmax
+from .squashed import SquashedGaussian, SquashedGaussianPolicy
 from .value import Value
 
 __all__ = [
@@ -29,6 +45,9 @@ __all__ = [
     "QNetwork",
     "Softmax",
     "SoftmaxPolicy",
+    "SquashedGaussian",
+    "SquashedGaussianPolicy",
+    "TwinQ",
     "Value",
     "a2c",
     "a3c",
@@ -46,6 +65,7 @@ __all__ = [
     "reinforce",
     "returns",
     "rlfd",
+    "sac",
     "save",
     "trpo",
 ]

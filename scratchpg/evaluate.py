@@ -39,7 +39,7 @@ def evaluate(
     check.optional(check.natural, seed=seed)
     check.optional(check.count, max_steps=max_steps)
     check.fit(env, policy=policy)
-    envs, rng = Environments(env), np.random.default_rng(seed)
+    envs, rng = Environments(env, policy.actions), np.random.default_rng(seed)
     limit = max_steps or envs.longest
     returns: list[list[float]] = [[] for _ in range(envs.n)]
     wanted = [episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]

@@ -122,31 +122,35 @@ class FiniteMDP(gym.Env[Any, Any]):
         over = self.t == self.horizon or bool(self.terminal[self.state])
         return self.state, float(self.reward[s, action, self.state]), over, False, {}
 
-    def objective(self, policy: SoftmaxPolicy, gamma: float) -> float:
-        """(3.1)  J(θ) = E[G_0] = Σ_s p(s_0=s) V_0(s)."""
-        return self.start @ self.values(policy, gamma)[0][0]
+    def objective(self, policy: SoftmaxPolicy, gamma: float, ent_coef: float = 0.0) -> float:
+        """(3.1)  J(θ) = E[G_0] = Σ_s p(s_0=s) V_0(s); with an ent_coef α the J_α of (12.1)."""
+        return self.start @ self.values(policy, gamma, ent_coef)[0][0]
 
-    def gradient(self, policy: SoftmaxPolicy, gamma: float) -> Array:
-        """(1.10)  ∇J(θ) = Σ_t γ^t Σ_s d_t(s) Σ_a π_θ(a|s) Q_t(s,a) ∇log π_θ(a|s), flat in θ.
+    def gradient(self, policy: SoftmaxPolicy, gamma: float, ent_coef: float = 0.0) -> Array:
+        """(1.10)  ∇J(θ) = Σ_t γ^t Σ_s d_t(s) Σ_a π_θ(a|s) Q_t(s,a) ∇log π_θ(a|s), flat in θ; with an ent_coef α
+
+        (12.5)  ∇J_α(θ) = Σ_t γ^t Σ_s d_t(s) Σ_a ∇π_θ(a|s) ( Q_t(s,a) - α log π_θ(a|s) ).
 
         Q_t(s,a) = E[G_t | s_t=s, a_t=a];  d_t(s) = P(s_t=s), where an ended episode stays in its terminal state.
         """
-        (V, Q), pi = self.values(policy, gamma), self._pi(policy)
-        weights = np.zeros_like(Q[0])
+        (_, Q), pi = self.values(policy, gamma, ent_coef), self._pi(policy)
+        d_logits = np.zeros_like(Q[0])
         for t, d in enumerate(self.visits(policy)):
-            weights = weights + gamma**t * d[:, None] * (Q[t] - V[t][:, None])
-        return policy.backward(pi, pi.probabilities * weights)  # Σ_a π_a Q_a (onehot(a) - π) = π (Q - V)
+            acts = np.where(self.terminal, 0, d)
+            d_logits = d_logits + gamma**t * acts[:, None] * pi.d_soft_value(Q[t], ent_coef)
+        return policy.backward(pi, d_logits)
 
-    def values(self, policy: SoftmaxPolicy, gamma: float) -> tuple[Array, Array]:
+    def values(self, policy: SoftmaxPolicy, gamma: float, ent_coef: float = 0.0) -> tuple[Array, Array]:
         """(3.2)  V_t(s) = E[G_t | s_t=s], (H+1, S), and Q_t(s,a), (H, S, A), by (3.3) from the last step back.
 
         They depend on t: the fewer steps are left, the less is to come. V_H is 0, and so is V of a terminal state.
+        With an ent_coef α they are those of (12.2), which count the entropies: in Q from that of the next state on.
         """
-        pi = self._pi(policy).probabilities
-        V, Q = [np.zeros(len(self.start))], []
+        check.weight(ent_coef=ent_coef)
+        pi, V, Q = self._pi(policy), [np.zeros(len(self.start))], []
         for _ in range(self.horizon):
             Q.append(self.bellman_q(V[-1], gamma))
-            V.append((pi * Q[-1]).sum(axis=1))
+            V.append(np.where(self.terminal, 0, pi.soft_value(Q[-1], ent_coef)))
         return np.array(V[::-1]), np.array(Q[::-1])
 
     def visits(self, policy: SoftmaxPolicy) -> Array:
@@ -155,6 +159,26 @@ class FiniteMDP(gym.Env[Any, Any]):
         for _ in range(1, self.horizon):
             d.append(np.einsum("s,sa,san->n", d[-1], pi, self.transition))
         return np.array(d)
+
+    def stationary_values(self, pi: Softmax, gamma: float, ent_coef: float = 0.0) -> Array:
+        """(12.2) without a horizon, γ < 1: V (S,) by (I - γ P_π) V = r_π + α H, a linear system."""
+        check.decay(gamma=gamma)
+        r = np.where(self.terminal, 0, pi.soft_value(self.bellman_q(np.zeros(len(self.start)), gamma), ent_coef))
+        P = np.einsum("sa,san->sn", pi.probabilities, self.transition)
+        return np.linalg.solve(np.eye(len(r)) - gamma * P, r)
+
+    def soft_improvement(self, values: Array, gamma: float, ent_coef: float) -> Softmax:
+        """(12.4)  π = softmax(Q/α), the best against these values (S,) by (12.3): soft policy iteration takes those of
+        `stationary_values(π)`, again and again."""
+        check.positive(ent_coef=ent_coef)
+        return Softmax(self.bellman_q(values, gamma) / ent_coef)
+
+    def soft_bellman(self, values: Array, gamma: float, ent_coef: float) -> Array:
+        """(12.4)  α log Σ_a exp((r + γ P V)/α), (S,): V ← this is soft value iteration, a contraction like (3.8)."""
+        z = self.bellman_q(values, gamma) / ent_coef
+        largest = z.max(axis=1)
+        V = ent_coef * (largest + np.log(np.exp(z - largest[:, None]).sum(axis=1)))
+        return np.where(self.terminal, 0, V)
 
     def bellman_q(self, values: Array, gamma: float) -> Array:
         """E[r_t + γ V(s_{t+1}) | s_t=s, a_t=a], (S, A): the TD target (3.6) in expectation, for any V (S,)."""

@@ -1,4 +1,4 @@
-"""Q_φ(s,a), the value of each action, as one network, with the gradients of its switches; and what acts by it."""
+"""Q_φ(s,a): a network that tells the value of each of A actions, and what acts by it; and twins for actions in R^d."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -135,6 +135,82 @@ class Behaviour:
 
     def __call__(self, states: Array) -> EpsilonGreedy:
         return self.q(states, self.noise, self.epsilon)
+
+
+class TwinQ(Network):
+    """Q_1(s,a) and Q_2(s,a) for actions of d numbers: two nets of the same sizes, on one φ = (φ_1, φ_2).
+
+    sizes: (observation + d, *hidden), without the single output. (12.6) and (12.8) take the smaller of the two, so
+    that an error which flatters an action counts only if both make it.
+
+    >>> q = TwinQ((3 + 1, 16), rng=0)
+    >>> q(np.zeros((5, 3)), np.zeros((5, 1))).shape, q
+    ((2, 5), TwinQ((4, 16)))
+    """
+
+    of_actions = True
+
+    def __init__(
+        self, sizes: Sequence[int], rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32
+    ) -> None:
+        self.sizes = check.widths(1, sizes=sizes)
+        rng = np.random.default_rng(rng)
+        self.nets = [MLP((*self.sizes, 1), rng, dtype=dtype) for _ in range(2)]
+        self.net = self.nets[0]
+        self.theta = np.concatenate([net.theta for net in self.nets]) if theta is None else theta
+
+    @classmethod
+    def for_env(
+        cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, *, dtype: Any = np.float32
+    ) -> Self:
+        """Twins that fit the environment's (flattened) observations and its actions, a Box."""
+        inputs = check.observation_size(env) + check.action_size(env, "Box")
+        return cls((inputs, *check.widths(0, hidden=hidden)), rng, dtype=dtype)
+
+    @property
+    def theta(self) -> Array:
+        """φ (2P,), to be changed in place or replaced."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, theta: Array) -> None:
+        P = len(self.net.theta)
+        if np.shape(theta) != (2 * P,):
+            raise ValueError(f"theta must have shape {(2 * P,)}, not {check.describe(theta)}")
+        self._theta, self.nets[0].theta, self.nets[1].theta = theta, theta[:P], theta[P:]
+
+    def __call__(self, states: Array, actions: Array) -> Array:
+        """Q_i(s,a) of each row, (2, B), for states (B, observation) and actions (B, d)."""
+        return self.forward(states, actions)[0]
+
+    def forward(self, states: Array, actions: Array) -> tuple[Array, list[Any]]:
+        """Q_i(s,a), (2, B), and the caches of this very pass."""
+        inputs = np.concatenate([states, actions], axis=1)
+        passes = [net.forward(inputs) for net in self.nets]
+        return np.stack([y[:, 0] for y, _ in passes]), [cache for _, cache in passes]
+
+    def mse(self, states: Array, actions: Array, targets: Array) -> float:
+        """(12.7)  L_Q(φ) = Σ_i mean_t (y_t - Q_i(s_t,a_t))²; targets (B,) stand for y_t and are constants."""
+        states, targets = check.rows(states, targets=targets)
+        return ((targets - self(states, actions)) ** 2).mean(axis=1).sum()
+
+    def mse_gradient(self, states: Array, actions: Array, targets: Array) -> Array:
+        """(12.7)  ∇L_Q = -2 mean_t (y_t - Q_i(s_t,a_t)) ∇Q_i(s_t,a_t), each net's own, flat in φ."""
+        states, targets = check.rows(states, targets=targets)
+        values, caches = self.forward(states, actions)
+        d_values = -2 / len(targets) * (targets - values)
+        return np.concatenate(
+            [net.backward(cache, d[:, None]) for net, cache, d in zip(self.nets, caches, d_values, strict=True)]
+        )
+
+    def d_action(self, caches: list[Any], d_values: Array, d: int) -> Array:
+        """∂L/∂a (B, d), given ∂L/∂Q_i (2, B) of a pass. Only rows with ∂L/∂Q_i ≠ 0 go back through net i: of a minimum
+        over the twins each row goes through one."""
+        d_inputs = np.zeros((len(d_values[0]), self.sizes[0]), self.theta.dtype)
+        for net, (sizes, inputs), d_Q in zip(self.nets, caches, d_values, strict=True):
+            rows = d_Q.nonzero()[0]
+            d_inputs[rows] += net.d_input((sizes, [h[rows] for h in inputs]), d_Q[rows, None])
+        return d_inputs[:, -d:]
 
 
 def follow(target: Network, network: Network, tau: float) -> None:

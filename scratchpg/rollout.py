@@ -74,7 +74,7 @@ class Collector:
 
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
         check.fit(env, policy=policy)
-        self.envs, self.policy, self.greedy = Environments(env), policy, greedy
+        self.envs, self.policy, self.greedy = Environments(env, policy.actions), policy, greedy
         self.n_envs = self.envs.n
         self.rng = np.random.default_rng(rng)
         self.steps, self.episodes = 0, 0

@@ -71,6 +71,15 @@ class Softmax:
         """∂H / ∂z_a = -π_a (log π_a + H), (B, A)."""
         return -self.probabilities * (self.log_probabilities + self.entropy()[:, None])
 
+    def soft_value(self, values: Array, ent_coef: float) -> Array:
+        """(12.2)  V = Σ_a π_a (Q_a - α log π_a), (B,), of values Q (B, A). Its mean over states is -(12.8)."""
+        return (self.probabilities * values).sum(axis=1) + ent_coef * self.entropy()
+
+    def d_soft_value(self, values: Array, ent_coef: float) -> Array:
+        """(12.8)  ∂V/∂z = α ∂H/∂z + π ⊙ (Q - Σ_b π_b Q_b), (B, A)."""
+        mean = (self.probabilities * values).sum(axis=1, keepdims=True)
+        return self.probabilities * (values - mean) + ent_coef * self.d_entropy()
+
     def kl(self, other: "Softmax") -> Array:
         """KL(π ‖ other) = Σ_a π_a (log π_a - log other_a), (B,), in nats; never negative, not even by rounding."""
         return np.maximum((self.probabilities * self._log_ratio(other)).sum(axis=1), 0)

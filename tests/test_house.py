@@ -25,7 +25,7 @@ TREES = {file: ast.parse(text) for file, text in TEXTS.items()}
 CHAPTERS = [file for file in TEXTS if file.startswith("algorithms/") and file != "algorithms/__init__.py"]
 PLUMBING = [file for file in TEXTS if file.startswith("plumbing/")]
 DISTRIBUTIONS, NETWORKS = (
-    ["softmax.py", "gaussian.py", "epsilon_greedy.py"],
+    ["softmax.py", "gaussian.py", "squashed.py", "epsilon_greedy.py"],
     ["policy.py", "value.py", "q.py", "dynamics.py"],
 )
 ROLES = {

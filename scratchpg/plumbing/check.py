@@ -43,6 +43,7 @@ unit = door(REAL, "a number in [0, 1]", lambda x: 0 <= x <= 1)
 decay = door(REAL, "a number in [0, 1)", lambda x: 0 <= x < 1)
 positive = door(REAL, "a finite number > 0", lambda x: 0 < x < math.inf)
 bound = door(REAL, "a number > 0 (inf: no bound)", lambda x: x > 0)
+real = door(REAL, "a finite number", math.isfinite)
 weight = door(REAL, "a finite number ≥ 0", lambda x: 0 <= x < math.inf)
 flag = door(FLAG, "True or False", lambda x: True)
 _rate = door(REAL, "a finite number > 0, or a pair (first, last) whose last may be 0", lambda x: 0 < x < math.inf)
@@ -132,14 +133,26 @@ def has_box(env: AnyEnv) -> bool:
 
 
 def action_size(env: AnyEnv, kind: str) -> int:
-    """The number of actions of a "Discrete" space, or of the dimensions of a "Box" of floats."""
+    """The number of actions of a "Discrete" space, or of the dimensions of a "Box" of floats, or of a "bounded Box"."""
     space = spaces_of(env)[1]
     if isinstance(space, Discrete) and kind == "Discrete":
         return int(space.n)
-    if isinstance(space, Box) and kind == "Box" and space.dtype.kind == "f" and np.all(space.low <= space.high):
+    kinds = ("Box", "bounded Box") if isinstance(space, Box) and space.is_bounded() else ("Box",)
+    if isinstance(space, Box) and kind in kinds and space.dtype.kind == "f" and np.all(space.low <= space.high):
         return math.prod(space.shape)
-    needs = "a Discrete action space" if kind == "Discrete" else "an action space that is a Box of floats, low ≤ high"
-    raise ValueError(f"this policy needs {needs}, not {space}")
+    needs = {
+        "Discrete": "a Discrete action space",
+        "Box": "an action space that is a Box of floats, low ≤ high",
+        "bounded Box": "an action space that is a Box of floats with finite bounds, low ≤ high",
+    }
+    raise ValueError(f"this policy needs {needs[kind]}, not {space}")
+
+
+def of_class(expected: type, **values: Any) -> None:
+    """Raise TypeError unless all are of this class."""
+    for name, x in values.items():
+        if not isinstance(x, expected):
+            raise TypeError(f"{name} must be a {expected.__name__}, not {x!r}")
 
 
 def fit(env: AnyEnv, **networks: Any) -> None:
@@ -150,7 +163,8 @@ def fit(env: AnyEnv, **networks: Any) -> None:
         if not hasattr(network, "outputs") or (kind is None) == (name == "policy"):
             role = "policy such as SoftmaxPolicy" if name == "policy" else "network such as Value"
             raise TypeError(f"the {name} must be a {role}, not {network!r}")
-        has, needs = (network.net.sizes[0], network.outputs), (inputs, action_size(env, kind) if kind else 1)
+        taken = action_size(env, "Box") if getattr(network, "of_actions", False) else 0  # a network of s and a
+        has, needs = (network.net.sizes[0], network.outputs), (inputs + taken, action_size(env, kind) if kind else 1)
         if has != needs:
             sizes = f"has {has[0]} inputs and {has[1]} outputs, but the environment needs {needs[0]} and {needs[1]}"
             raise ValueError(f"the {name} {network!r} {sizes}")

@@ -66,14 +66,18 @@ def _returned(method: str, result: Any, kinds: tuple[Any, ...]) -> Any:
 
 
 class Environments:
-    """N environments side by side: `reset` and `step` take and return plain arrays of N rows."""
+    """N environments side by side: `reset` and `step` take and return plain arrays of N rows.
 
-    def __init__(self, env: Any) -> None:
+    kind: what the policy's `actions` are; those for a "bounded Box" lie in (-1, 1).
+    """
+
+    def __init__(self, env: Any, kind: str | None = None) -> None:
         self.space, self.action_space = check.spaces_of(env)
         self.size, self.vector = check.observation_size(env), isinstance(env, VectorEnv)
         self.env: Any = env if self.vector else Single(env)
         self.n: int = self.env.num_envs
         self.longest = np.inf if getattr(env.spec, "max_episode_steps", None) else LONG
+        self.stretched = kind == "bounded Box"
         self.first_action = int(getattr(self.action_space, "start", 0))
         self.action_shape = (int(np.prod(self.action_space.shape)),) if isinstance(self.action_space, Box) else ()
 
@@ -112,11 +116,14 @@ class Environments:
     def _taken(self, actions: Array) -> Any:
         """Actions as the environment takes them. Nothing else but the distributions knows of which kind they are.
 
-        (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment.
+        (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment. Those that lie in
+        (-1, 1) are stretched to the bounds before.
         """
         if isinstance(self.action_space, Box):
             check.finite("actions", actions)  # not finite where σ of a policy that diverges is not
             low, high = self.action_space.low, self.action_space.high
+            if self.stretched:
+                actions = (1 - actions) / 2 * low.ravel() + (1 + actions) / 2 * high.ravel()
             return np.clip(actions.reshape(self.n, *low.shape), low, high).astype(low.dtype)
         return np.asarray(actions + self.first_action if self.first_action else actions, self.action_space.dtype)
 

@@ -1,0 +1,61 @@
+"""SAC, soft actor-critic (derivation §12), in an environment of your choice, if its actions are a bounded Box.
+
+    python examples/sac.py
+    python examples/sac.py --env LunarLanderContinuous-v3 --plot lander.png
+    python examples/sac.py learn_ent_coef=False ent_coef=0.0
+
+Pendulum-v1, which it takes without --env, needs twenty seconds, LunarLanderContinuous-v3 two minutes, those of MuJoCo
+some minutes. They need gymnasium[box2d] and gymnasium[mujoco]. `ent_coef` is α, and `hidden` of all three networks.
+"""
+
+import sys
+
+import cli
+
+from scratchpg import SquashedGaussianPolicy, TwinQ, sac
+
+
+def learn(run, n_envs, hidden, **settings):
+    """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
+    env = run.make_env(n_envs)  # gymnasium.make(id), or make_vec(id, n_envs)
+    policy = run.loaded.policy or SquashedGaussianPolicy.for_env(env, hidden, run.rng)
+    q = getattr(run.loaded, "q", None) or TwinQ.for_env(env, hidden, run.rng)
+    for progress in run.updates(sac.train(env, policy, q, rng=run.rng, **settings), policy, q=q):
+        run.show(progress)
+
+
+MUJOCO = {"total_steps": 300_000, "buffer_size": 300_000, "learning_starts": 5_000, "gradient_steps": 2}
+SETTINGS = {
+    "default": {
+        "n_envs": None,
+        "hidden": (64, 64),
+        "train_freq": 4,
+        "gradient_steps": 4,
+        "batch_size": 128,
+        "learning_rate": (1e-3, 0.0),
+    },
+    "Pendulum-v1": {"total_steps": 20_000, "learning_starts": 500, "learning_rate": (2e-3, 0.0)},
+    "MountainCarContinuous-v0": {
+        "total_steps": 50_000,
+        "train_freq": 32,
+        "gradient_steps": 32,
+        "gamma": 0.999,
+        "tau": 0.01,
+        "ent_coef": 0.1,
+        "learn_ent_coef": False,
+    },
+    "LunarLanderContinuous-v3": {
+        "total_steps": 120_000,
+        "buffer_size": 120_000,
+        "learning_starts": 5_000,
+        "tau": 0.01,
+    },
+    "InvertedPendulum-v5": {"total_steps": 20_000, "learning_starts": 500},
+    "Hopper-v5": MUJOCO,
+    "HalfCheetah-v5": MUJOCO,
+}
+
+if __name__ == "__main__":
+    if not any(word.startswith("--load") for word in sys.argv):
+        sys.argv.insert(1, "--env=Pendulum-v1")  # what cli.py takes has no Box of actions; an --env after it counts
+    cli.main(learn, sac.train, SETTINGS, __doc__)
