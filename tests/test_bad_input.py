@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from envs import DISABLED, SAME_STEP, Scripted, ScriptedVector
 
-import scratchpg
 from scratchpg import (
     MLP,
     FiniteMDP,
