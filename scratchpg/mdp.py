@@ -216,6 +216,8 @@ class FiniteMDP(gym.Env[Any, Any]):
     def counted(self, states: Array, actions: Array, rewards: Array, next_states: Array) -> "FiniteMDP":
         """(14.1)  The MDP as these data (B,) show it: P̂(s'|s,a) = n(s,a,s')/n(s,a), r̂ the mean of its rewards.
 
+        (14.6)  V̂_0 - V_0 = Σ_t γ^t E_{d_t of the model}[ (r̂ - r) + γ (P̂ - P) V_{t+1} ]: its errors add up along t
+        (14.7)  E[(P̂ - P)²] = P(1 - P)/n, so V̂ - V ~ 1/√n
         Where (s, a) was never tried it stays in s, for nothing. Start, horizon and terminal states are the true ones.
         """
         n, r = np.zeros((2, *self.transition.shape))
