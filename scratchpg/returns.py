@@ -165,7 +165,7 @@ def _steps(**arrays: Any) -> list[Array]:
     xs = []
     for name, array in arrays.items():
         x = np.asarray(array)
-        if x.dtype != bool or name not in ("terminated", "truncated", "ended"):
+        if x.dtype.kind != "f" and not (x.dtype.kind == "b" and name in ("terminated", "truncated", "ended")):
             x = check.numbers(name, x)
         xs.append(x)
         if x.shape != xs[0].shape or x.ndim not in (1, 2):

@@ -4,7 +4,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,23 +94,25 @@ set_threads: Any = getattr(_library, _name.format("set")) if _name else lambda n
 THREADS_CHOSEN = any(f"{blas}_NUM_THREADS" in os.environ for blas in ("OPENBLAS", "OMP", "MKL"))
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
+class undisturbed:
     """Within it, matrix products take one thread and NumPy is silent; after it, all is as it was.
 
     Matrices as small as these gain little from threads, and on a busy machine threads that wait for each other make the
     same training many times slower. Who sets OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or MKL_NUM_THREADS has chosen, and
     keeps that number. What an overflow spoils is caught where it matters, by the optimiser and the collector.
     """
-    threads = 1 if THREADS_CHOSEN else get_threads()
-    if threads > 1:
-        set_threads(1)
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        if threads > 1:
-            set_threads(threads)
+
+    def __enter__(self) -> None:
+        self.threads = 1 if THREADS_CHOSEN else get_threads()
+        if self.threads > 1:
+            set_threads(1)
+        self.silence = np.errstate(all="ignore")
+        self.silence.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.silence.__exit__(*error)
+        if self.threads > 1:
+            set_threads(self.threads)
 
 
 def keep_memory() -> None:

@@ -18,6 +18,8 @@ from . import check
 from .check import Array
 
 ONE = np.broadcast_to(False, 1), np.broadcast_to(True, 1)  # ONE[flag] is that flag as an array (read-only)
+NUMBERS = object, check.REAL, check.FLAG, check.FLAG, dict  # what `step` of a single environment returns
+ARRAYS = object, np.ndarray, np.ndarray, np.ndarray, dict  # and of a vector
 LONG = 10_000  # steps of an episode for which one waits where an environment has no time limit
 
 
@@ -51,8 +53,7 @@ class Single:
             observations, info = self.reset()
             return observations, np.zeros(1), ONE[False], ONE[False], info
         result = self.env.step(actions.item() if actions.dtype.kind in "iu" else actions[0, ...])
-        kinds = (object, check.REAL, check.FLAG, check.FLAG, dict)
-        observation, reward, terminated, truncated, info = _returned("step", result, kinds)
+        observation, reward, terminated, truncated, info = _returned("step", result, NUMBERS)
         self.ended = bool(terminated or truncated)
         return [observation], np.array([reward]), ONE[bool(terminated)], ONE[bool(truncated)], info
 
@@ -76,6 +77,7 @@ class Environments:
         self.size, self.vector = check.observation_size(env), isinstance(env, VectorEnv)
         self.env: Any = env if self.vector else Single(env)
         self.n: int = self.env.num_envs
+        self.lead = (self.n,)  # the shape of one number for each
         self.longest = np.inf if getattr(env.spec, "max_episode_steps", None) else LONG
         self.stretched = kind == "bounded Box"
         self.first_action = int(getattr(self.action_space, "start", 0))
@@ -103,13 +105,12 @@ class Environments:
         """Observations (N, size), rewards, terminated, truncated (N,)."""
         result = self.env.step(self._taken(actions))
         if self.vector:
-            _returned("step", result, (object, np.ndarray, np.ndarray, np.ndarray, dict))
-            for x, name, kinds in zip(
-                result[1:4], ("rewards", "terminated", "truncated"), ("fiu", "b", "b"), strict=True
-            ):
-                if x.shape != (self.n,) or x.dtype.kind not in kinds:
+            _returned("step", result, ARRAYS)
+            for i, kinds in (1, "fiu"), (2, "b"), (3, "b"):
+                if result[i].shape != self.lead or result[i].dtype.kind not in kinds:
+                    name = ("rewards", "terminated", "truncated")[i - 1]
                     kind = "numbers" if name == "rewards" else "True or False"
-                    raise ValueError(f"{name} must be {kind}, one for each of {self.n} environments, not {x!r}")
+                    raise ValueError(f"{name} must be {kind}, one for each of {self.n} environments, not {result[i]!r}")
         observations, rewards, terminated, truncated, _ = result
         return self._rows(observations), rewards, terminated, truncated
 
