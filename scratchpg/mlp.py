@@ -74,7 +74,7 @@ class MLP:
         self.theta = self._theta  # in a deep copy, or from a pickle, the layers are views of the new θ
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.sizes})"
+        return shown(self)
 
     def __call__(self, x: Array) -> Array:
         """y (B, sizes[-1]) for x (B, sizes[0])."""
@@ -199,5 +199,10 @@ class Network:
         return self.net.sizes[-1]
 
     def __repr__(self) -> str:
-        dtype = "" if self.theta.dtype == np.float32 else f", dtype=np.{self.theta.dtype}"
-        return f"{type(self).__name__}({self.sizes}{dtype})"
+        return shown(self)
+
+
+def shown(network: MLP | Network) -> str:
+    """What one would type to make such a network."""
+    dtype = "" if network.theta.dtype == np.float32 else f", dtype=np.{network.theta.dtype}"
+    return f"{type(network).__name__}({network.sizes}{dtype})"

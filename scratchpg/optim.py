@@ -37,6 +37,7 @@ class SGD:
         if np.shape(gradient) != self.theta.shape:
             came = check.describe(gradient)
             raise ValueError(f"the gradient must have the shape {self.theta.shape} of theta, not {came}")
+        gradient = check.numbers("gradient", gradient)
         norm = math.sqrt(gradient.dot(gradient))
         if not math.isfinite(norm):
             raise NonFiniteError(f"the norm of the gradient is {norm}")

@@ -594,5 +594,5 @@ def test_nothing_is_left_out():
             assert getattr(chapter, function, None) in {None, *GOOD}
     used = {name for function in GOOD for name in inspect.signature(function).parameters}
     call_by_call = {"rng", "theta", "dtype", "betas"}
-    assert used - RANGES.keys() - REFUSED.keys() == call_by_call | {"output_scale", "mean_square", "report"}
+    assert used - RANGES.keys() - REFUSED.keys() == call_by_call | {"output_scale", "mean_square", "report", "seeds"}
     assert RANGES.keys() | REFUSED.keys() <= used

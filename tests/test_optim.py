@@ -238,3 +238,9 @@ def test_a_copy_goes_on_as_the_original_does(optimiser, duplicate):
     assert same_bits(one.theta, before)
     one.step(np.array([3.0, 2.0, -1.0]))
     assert same_bits(one.theta, other.theta)
+
+
+def test_an_integer_gradient_counts_like_floats():
+    theta = np.zeros(2)
+    assert SGD(theta, 1.0).step(np.array([100, 100], np.int8)) == np.sqrt(20_000)
+    assert theta.tolist() == [-100, -100]

@@ -202,3 +202,9 @@ def test_learning_cartpole():
     *_, last = ppo.train(env, policy, value, total_steps=12_000, seed=0, **settings)
     assert last.mean_return > 75  # a uniform policy has 22
     assert Softmax(np.zeros((1, 2))).entropy()[0] > last.entropy > 0.1
+
+
+def test_a_nan_among_the_advantages_is_not_lost_where_the_ratio_is_clipped():
+    policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))
+    g = ppo.gradient(policy, np.ones((2, 1)), [1, 1], [np.log(0.5), -2.0], [1.0, np.nan])
+    assert np.isnan(g).any()

@@ -62,7 +62,7 @@ def gradient(
     pi = policy(states)
     ratio = np.exp(pi.log_prob(actions) - old_log_prob)  # (6.1)
     clipped = np.where(advantages < 0, ratio < 1 - clip_range, ratio > 1 + clip_range)
-    weights = np.where(clipped, 0, ratio * advantages)  # (6.3)
+    weights = np.where(clipped, 0 * advantages, ratio * advantages)  # (6.3), and a NaN stays a NaN
     d_parameters = -weights[:, None] * pi.d_log_prob(actions)
     if ent_coef:
         d_parameters -= ent_coef * pi.d_entropy()

@@ -428,7 +428,7 @@ DEFECTS = (
         "PPO: right in the first minibatch of a batch, and in no other",
         "∇r_t is taken for ∇log π: the factor r_t of (6.3) is missing",
         "scratchpg/algorithms/ppo.py",
-        {"np.where(clipped, 0, ratio * advantages)": "np.where(clipped, 0, advantages)"},
+        {"np.where(clipped, 0 * advantages, ratio * advantages)": "np.where(clipped, 0, advantages)"},
         tests=PPO,
     ),
     Defect(
