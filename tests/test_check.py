@@ -2,8 +2,10 @@
 
 import re
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from helpers import LD
 
 from scratchpg import SoftmaxPolicy, Value, a2c, actor_critic, ppo, reinforce
@@ -85,6 +87,42 @@ def test_what_are_no_widths(given):
     message = re.escape(f"sizes must be 2 or more widths, integers of at least 1, not {given!r}")
     with pytest.raises(ValueError, match=f"^{message}$"):
         check.widths(2, sizes=given)
+
+
+class Spaces(gym.Env):
+    """An environment of nothing but its spaces."""
+
+    def __init__(self, observations, actions):
+        self.observation_space, self.action_space = observations, actions
+
+
+BOX, UPSIDE_DOWN = Box(-1, 1, (2, 3)), Box(-1, 1, (2,))
+UPSIDE_DOWN.low = UPSIDE_DOWN.high + 1
+
+
+@pytest.mark.parametrize(
+    ("space", "kind", "size"),
+    [
+        (Discrete(3), "Discrete", 3),
+        (Discrete(3, start=5), "Discrete", 3),
+        (BOX, "Box", 6),
+        (Box(-1, 1, ()), "Box", 1),
+        (Box(-np.inf, np.inf, (2,), np.float64), "Box", 2),
+        (Box(1, 1, (2,)), "Box", 2),  # a single action: nothing to learn, nothing wrong
+        (Discrete(3), "Box", "an action space that is a Box of floats, low ≤ high, not Discrete(3)"),
+        (BOX, "Discrete", "a Discrete action space, not Box("),
+        (MultiDiscrete([2, 2]), "Discrete", "a Discrete action space, not MultiDiscrete("),
+        (Box(0, 3, (2,), np.int64), "Box", "an action space that is a Box of floats, low ≤ high, not Box(0, 3"),
+        (UPSIDE_DOWN, "Box", "an action space that is a Box of floats, low ≤ high, not Box("),
+    ],
+)
+def test_the_size_of_an_action_space(space, kind, size):
+    env = Spaces(Discrete(2), space)
+    if isinstance(size, int):
+        assert check.action_size(env, kind) == size
+    else:
+        with pytest.raises(ValueError, match=f"^this policy needs {re.escape(size)}"):
+            check.action_size(env, kind)
 
 
 ROWS = {"states": np.ones((4, 3)), "weights": np.ones(4), "targets": np.ones(4)}

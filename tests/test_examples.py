@@ -155,6 +155,15 @@ def test_what_stale_baseline_shows(cli):
     assert abs(v) < 1 < v_later and ratio_later < 0.9 < ratio
 
 
+def test_in_mc_vs_td_n_goes_from_one_end_of_lambda_to_the_other(cli):
+    import mc_vs_td
+
+    mdp, policy = mc_vs_td.corridor(6), SoftmaxPolicy((4, 2), rng=0, dtype=np.float64)
+    found = mc_vs_td.trade(mdp, policy, 0.9, 0.5, lambdas=[0, 1], ns=[1, 2, 6])
+    np.testing.assert_allclose(found[:, [0, 1]], found[:, [2, 4]], rtol=0, atol=1e-12)
+    assert (abs(found[:, [3]] - found[:, [0, 1]]) > 0.1).all()
+
+
 def test_a_value_that_a_chapter_does_not_use_is_saved_again(run, tmp_path):
     value = Value((4, 3), rng=1)
     save(tmp_path / "a.npz", SoftmaxPolicy((4, 2), rng=0), value, env="CartPole-v1")

@@ -7,7 +7,8 @@ from gymnasium.spaces import Box, Discrete
 from helpers import ACTIONS, LD, ROWS, SCALES, SEEDS, assert_complex_step, check, random_network, same_bits, shapes
 from hypothesis import given
 
-from scratchpg import SoftmaxPolicy
+from scratchpg import MLP, Softmax, SoftmaxPolicy
+from scratchpg.policy import drift
 
 QUANTITIES = {  # name: (the number for each row, its gradient in the logits), of π, another distribution and actions
     "log π": (lambda pi, other, a: pi.log_prob(a), lambda pi, other, a: pi.d_log_prob(a)),
@@ -68,6 +69,7 @@ def test_the_first_policy_is_close_to_uniform():
     states = np.random.default_rng(0).standard_normal((100, 8))
     probabilities = SoftmaxPolicy((8, 64, 64, 4), rng=0)(states).probabilities
     assert abs(probabilities - 0.25).max() < 0.02 and probabilities.std() > 0
+    assert same_bits(SoftmaxPolicy((8, 64, 4), rng=0).theta, MLP((8, 64, 4), rng=0, output_scale=0.01).theta)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
@@ -137,8 +139,24 @@ def test_for_env(observations, size):
     assert policy.net.sizes == (size, 7, 3)
     assert same_bits(policy.theta, SoftmaxPolicy((size, 7, 3), rng=0, dtype=np.float64).theta)
     assert SoftmaxPolicy.for_env(env, rng=0).net.sizes == (size, 64, 64, 3)
+    assert SoftmaxPolicy.for_env(env, ()).net.sizes == (size, 3)
 
 
 def test_for_env_of_a_vector_environment_is_that_of_one():
     one, many = gym.make("CartPole-v1"), gym.make_vec("CartPole-v1", 3)
     assert SoftmaxPolicy.for_env(one).net.sizes == SoftmaxPolicy.for_env(many).net.sizes == (4, 64, 64, 2)
+
+
+def test_drift_by_hand():
+    # from (½, ½) to (¾, ¼), (¼, ¾) and (½, ½), of which action 0 was taken: ratios 1½, ½ and 1
+    # KL = ½ log (½ / ¾) + ½ log (½ / ¼) = ½ log (4/3), twice, and 0
+    old, new = Softmax(np.zeros((3, 2))), Softmax(np.log([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]]))
+    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    actions = np.zeros(3, int)
+    for clip_range, clipped in (0.4, 2 / 3), (0.6, 0.0), (0.0, 2 / 3):  # a ratio of 1 is within any range
+        found = drift(old, new, actions, clip_range)
+        assert found == pytest.approx(
+            {"kl": np.log(4 / 3) / 3, "clip_fraction": clipped, "entropy": (2 * entropy + np.log(2)) / 3}, rel=1e-14
+        )
+        assert {type(x) for x in found.values()} == {float}
+    assert drift(old, old, actions, 0.2) == {"kl": 0, "clip_fraction": 0, "entropy": pytest.approx(np.log(2))}

@@ -34,9 +34,15 @@ CHAPTER = ("loss", "gradient")
 MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "softmax": ((), ("test_softmax.py", "test_policy.py", "test_bad_input.py")),
     "mlp": ((), ("test_mlp.py", "test_policy.py", "test_bad_input.py")),
+    "policy": ((), ("test_policy.py", "test_ppo.py")),
     "value": ((), ("test_value.py", "test_check.py", "test_bad_input.py")),
     "returns": ((), ("test_returns.py", "test_bad_input.py", "derivation/test_4_a2c.py")),
     "optim": ((), ("test_optim.py", "test_bad_input.py")),
+    "rollout": (
+        ("Batch.t", "Batch.samples", "minibatches"),
+        ("derivation/test_6_ppo.py", "derivation/test_1_reinforce.py", "test_rollout.py"),
+    ),
+    "plumbing/check": ((), ("test_check.py", "test_bad_input.py")),
     "mdp": ((), ("test_mdp.py", "derivation/test_3_actor_critic.py", "derivation/test_1_reinforce.py")),
     "algorithms/reinforce": (
         (*CHAPTER, "total"),

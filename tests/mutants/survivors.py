@@ -33,6 +33,22 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "rows = states if states.ndim < 2 else states.reshape(-2, states.shape[-1])",
         ): "equivalent: to NumPy any negative number is the unknown size",
     },
+    "rollout": {
+        (
+            "Batch.t",
+            "t = self.first_t + np.arange(T)[:, None] - np.zeros(N, int)",
+        ): "equivalent: 0, for the shape (T, N)",
+        (
+            "Batch.samples",
+            "return tuple((x.reshape(-2, *x.shape[2:]) for x in arrays))",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+    },
+    "plumbing/check": {
+        (
+            "schedule",
+            "first, last = x if isinstance(x, tuple) and len(x) == 2 else (x, 1)",
+        ): "equivalent: any last that is let in will do for a plain number",
+    },
     "mdp": {
         (
             "FiniteMDP.__init__",
