@@ -46,6 +46,7 @@ SETTINGS = {
     },
     "LunarLanderContinuous-v3": {
         "total_steps": 120_000,
+        "hidden": (128, 128),
         "buffer_size": 120_000,
         "learning_starts": 5_000,
         "tau": 0.01,
