@@ -4,8 +4,9 @@
     python examples/sac.py --env LunarLanderContinuous-v3 --plot lander.png
     python examples/sac.py learn_ent_coef=False ent_coef=0.0
 
-Pendulum-v1, which it takes without --env, needs twenty seconds, LunarLanderContinuous-v3 two minutes, those of MuJoCo
-some minutes. They need gymnasium[box2d] and gymnasium[mujoco]. `ent_coef` is α, and `hidden` of all three networks.
+Pendulum-v1, which it takes without --env, needs twenty seconds. LunarLanderContinuous-v3 needs two minutes and
+gymnasium[box2d]; with some seeds it learns to hover above the pad and not to land. The settings for the others, which
+need minutes and gymnasium[mujoco], are a start and no result. `ent_coef` is α; `hidden` is that of all three networks.
 """
 
 import sys
