@@ -98,7 +98,9 @@ def test_a_short_run_ends_with_the_evaluation(script, run):
     status, out, err = run(script, "--smoke")
     assert (status, err) == (0, "")
     assert re.fullmatch(EVALUATION, last_line(out))[1] == "10"
-    assert all(re.match(r"steps +[\d,]+ / 1,000  episodes", line) for line in out.splitlines()[:-1])
+    *progress, says_so, _ = out.splitlines()
+    assert all(re.match(r"steps +[\d,]+ / 1,000  episodes", line) for line in progress)
+    assert re.fullmatch(r"evaluating: +\d+ / 10 episodes", says_so)
     assert "\r" not in out
 
 
@@ -165,7 +167,7 @@ def test_what_is_saved_plays_the_same_when_loaded(script, run, tmp_path):
     path = tmp_path / "networks.npz"
     _, out, _ = run(script, "--smoke", "--seed", 3, "--save", path)
     status, again, err = run(script, "--smoke", "--seed", 3, "--load", path, "--steps", 0)
-    assert (status, again, err) == (0, last_line(out) + "\n", "")
+    assert (status, again.splitlines(), err) == (0, out.splitlines()[-2:], "")
     assert load(path).env == "CartPole-v1"
     assert os.listdir(tmp_path) == [path.name]
 
@@ -343,13 +345,14 @@ def test_a_terminal_sees_one_line_rewritten_in_place(run, monkeypatch, cli):
     monkeypatch.setattr(cli, "REWRITE_SECONDS", 0)
     monkeypatch.setenv("COLUMNS", "50")
     _, out, _ = run("a2c", "--smoke")
-    progress, evaluation = out.splitlines(keepends=True)[-2:]
-    assert out.count("\n") == 2 and re.fullmatch(EVALUATION + "\n", evaluation)
-    states = out.removesuffix(evaluation).removesuffix("\n").split("\r")[1:]
+    training, evaluating, evaluation = out.split("\n")[:-1]
+    assert re.fullmatch(EVALUATION, evaluation)
+    assert re.findall("\revaluating: +(\\d+) / 10 episodes", evaluating) == [str(done) for done in range(11)]
+    states = training.split("\r")[1:]
     assert len(states) > 2 and {len(state) for state in states} == {49}  # a 50th character would wrap
-    assert progress.startswith("steps")
+    assert states[-1].startswith("steps")
     _, out, _ = run("a2c", "--smoke", "--steps", 0)
-    assert re.fullmatch(EVALUATION + "\n", out)
+    assert re.fullmatch(EVALUATION, last_line(out)) and out.startswith("\revaluating:   0 / 10")
 
 
 @pytest.mark.parametrize("unit", [1, 1000])
@@ -361,7 +364,7 @@ def test_a_pipe_gets_a_line_per_tenth(run_main, unit):
             yield Progress(steps=steps, episodes=0, mean_return=np.nan)
 
     _, out, _ = run_main(updates, "--steps", 100_000)
-    shown = [int(line.split()[1].replace(",", "")) for line in out.splitlines()[:-1]]
+    shown = [int(line.split()[1].replace(",", "")) for line in out.splitlines()[:-2]]
     assert shown == [unit, *range(10_000, 100_001, 10_000)]
 
 
