@@ -288,8 +288,8 @@ class Run:
         """A line of --log; before the first one, the names."""
         if self.log_file is None:
             self.log_file = open(path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115 - line by line
-            csv.writer(self.log_file).writerow(vars(progress))
-        csv.writer(self.log_file).writerow(vars(progress).values())
+            csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress))
+        csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress).values())
 
     def carry_out(self, learn: Learn) -> int:
         """Train and all that comes after; returns the exit status."""
