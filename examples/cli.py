@@ -7,13 +7,17 @@ around a training is here: options, live progress, saving, drawing, watching and
 import argparse
 import ast
 import copy
+import csv
 import functools
+import importlib
 import inspect
 import io
+import itertools
 import math
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -30,6 +34,7 @@ from gymnasium.wrappers.vector import NormalizeObservation, TransformReward
 from scratchpg import Progress, evaluate, load, save
 from scratchpg.plumbing import Updates, check
 from scratchpg.plumbing.run import keep_memory
+from scratchpg.plumbing.spaces import LONG
 
 if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors="replace")  # a pipe that knows no γ, as on Windows, is no reason to die
@@ -40,7 +45,7 @@ SMOKE_STEPS = 1_000
 REWRITE_SECONDS = 0.1  # between two states of the line on a terminal
 LINE_SECONDS = 5.0  # between two lines when piped; each tenth of the steps prints one, too
 SAVE_SECONDS = 10.0
-DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+DONE, FAILED, WRONG_USE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143  # exit statuses
 WRONG = TypeError, ValueError, OSError, ImportError, gym.error.Error  # what the wrong use of a script raises
 
 Learn = Callable[..., None]
@@ -65,16 +70,38 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
     parser = command_line(train, settings, doc)
     args = parser.parse_intermixed_args()
     run = None
+    hear_sigterm()
     try:
         keep_memory()  # the runs of throughput.py: PPO 1.15 to 1.35 times as fast, REINFORCE 1.1 times, A2C as before
         run = Run(train, settings, args)
         sys.exit(run.carry_out(learn))
+    except Terminated:
+        sys.exit(TERMINATED)
     except KeyboardInterrupt:  # before the training, or the second one
         sys.exit(INTERRUPTED)
     except WRONG as fault:
         if run and run.loop:  # it is no wrong use: the traceback shows what it is
             raise
         parser.error(" ".join(str(fault).split()))
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: as after Ctrl-C, but nobody waits for an evaluation."""
+
+
+def hear_sigterm() -> None:
+    """From now on SIGTERM raises `Terminated`, so that files are saved and processes are stopped."""
+
+    def terminate(*_: Any) -> NoReturn:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+def leave_signals_to_the_parent() -> None:
+    """For a process that a script starts: Ctrl-C is not its own to hear, and SIGTERM ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Parser(argparse.ArgumentParser):
@@ -111,20 +138,30 @@ def command_line(train: Train, settings: Settings, doc: str | None) -> Parser:
         description=doc,
         epilog="settings:\n" + "\n".join(lines) + "\n\n"
         "The last line tells the mean return ± the standard deviation over the episodes, in fresh environments.\n"
-        "Ctrl-C keeps what was learned: it still saves, draws and evaluates. A second one quits at once.",
+        "Ctrl-C keeps what was learned: it still saves, draws and evaluates. A second one quits at once. SIGTERM only "
+        "saves.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("settings", metavar="NAME=VALUE", nargs="*", type=setting, help="settings to change, such as gamma=0.9")
-    add("--env", metavar="ID", help=f"Gymnasium environment (default: that of the --load file, or {DEFAULT_ENV})")
+    add_environment(parser, "that of the --load file, or ")
     add("--steps", metavar="N", type=natural, help="environment steps to train for (default: see the settings)")
     add("--seed", metavar="S", type=natural, default=0, help="of all random numbers (default: %(default)s)")
     add("--save", metavar="FILE", help=f"save the networks, every {SAVE_SECONDS:.0f} s and at the end")
     add("--load", metavar="FILE", help="begin with the networks saved there; with --steps 0, only evaluate them")
+    add("--log", metavar="FILE", help="write steps, episodes, mean return and diagnostics as CSV, a line per update")
     add("--plot", metavar="FILE", help="draw return against steps: .png, .svg, .pdf, … (needs matplotlib)")
     add("--render", action="store_true", help=f"show {SHOWN_EPISODES} episodes after the training (needs pygame)")
     add("--smoke", action="store_true", help=f"the whole path in short: {SMOKE_STEPS} steps, {SMOKE_EPISODES} episodes")
     return parser
+
+
+def add_environment(parser: Parser, default: str) -> None:
+    """--env and --env-args."""
+    text = f"Gymnasium environment; module:ID if a module, here or installed, registers it (default: {default}%s)"
+    parser.add_argument("--env", metavar="ID", help=text % DEFAULT_ENV)
+    text = "arguments of the environment, such as is_slippery=False, or max_episode_steps=500"
+    parser.add_argument("--env-args", metavar="NAME=VALUE", nargs="+", type=setting, default=[], help=text)
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -162,6 +199,19 @@ def make_env(env_id: str, n_envs: int | None = None, **kwargs: Any) -> Any:
     return gym.make_vec(env_id, n_envs, **kwargs)
 
 
+def arguments(env_id: str, given: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What `make_env` takes: the arguments of --env-args and, where an environment has none, a limit of steps."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        sys.path.append(os.getcwd())  # a script's path begins where it lies, not where it was called
+        importlib.import_module(module)
+    spec = gym.registry.get(name)
+    if spec is None or spec.max_episode_steps or "max_episode_steps" in dict(given):
+        return dict(given)
+    error(f"{env_id} has no time limit: episodes end after {LONG:,} steps (or --env-args max_episode_steps=N)")
+    return {"max_episode_steps": LONG, **dict(given)}
+
+
 class Run:
     """One run of a chapter, as the command line asks for it."""
 
@@ -169,10 +219,12 @@ class Run:
         """What the user may have got wrong shows here, or when `learn` calls `train`: before any training."""
         self.args = args
         self.figure = new_figure(args.plot) if args.plot else None
-        for path in args.save, args.plot:
+        for path in args.save, args.plot, args.log:
             check_writable(path)
-        if args.save and args.plot and os.path.realpath(args.save) == os.path.realpath(args.plot):
-            raise ValueError(f"--save and --plot must be two files, not both {args.save}")
+        options = {"--save": args.save, "--plot": args.plot, "--log": args.log}
+        for (one, path), (other, same) in itertools.combinations(options.items(), 2):
+            if path and same and os.path.realpath(path) == os.path.realpath(same):
+                raise ValueError(f"{one} and {other} must be two files, not both {path}")
         given, known = dict(args.settings), settings_of(train, settings)
         if unknown := given.keys() - known:
             raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
@@ -181,7 +233,7 @@ class Run:
         nothing = SimpleNamespace(policy=None, value=None, env=None)
         self.loaded = nothing if args.load is None else load(args.load)  # networks by their names, and an env's id
         self.env_id = args.env or self.loaded.env or DEFAULT_ENV
-        self.make_env = functools.partial(make_env, self.env_id)
+        self.make_env = functools.partial(make_env, self.env_id, **arguments(self.env_id, args.env_args))
         self.settings = settings["default"] | settings.get(self.env_id, {}) | given
         if args.steps is not None or args.smoke:
             self.settings["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
@@ -193,6 +245,7 @@ class Run:
         self.loop: Updates | None = None  # what `train` returned: from then on it is training
         self.curve: list[tuple[int, float]] = []  # (steps, mean return)
         self.unwritten: set[str] = set()  # files that could not be written
+        self.log_file: Any = None  # of --log, from the first line on
 
     def scaled(self, env: Any, normalize_observations: bool, reward_scale: float) -> Any:
         """The environment to train in, under Gymnasium's wrappers. Loaded networks see observations as they are."""
@@ -223,11 +276,20 @@ class Run:
         now = time.perf_counter()
         progress.mean_return /= self.reward_scale
         self.bar.update(progress, now)
+        if self.args.log and self.args.log not in self.unwritten:
+            self.write(self.args.log, lambda path: self.log(path, progress))
         if not self.curve or progress.steps >= self.curve[-1][0] + self.bar.total_steps / 1000:
             self.curve.append((progress.steps, progress.mean_return))
         if now >= self.saved + SAVE_SECONDS:
             self.save()
             self.saved = now
+
+    def log(self, path: str, progress: Progress) -> None:
+        """A line of --log; before the first one, the names."""
+        if self.log_file is None:
+            self.log_file = open(path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115 - line by line
+            csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress))
+        csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress).values())
 
     def carry_out(self, learn: Learn) -> int:
         """Train and all that comes after; returns the exit status."""
@@ -240,8 +302,13 @@ class Run:
                     self.loop.close()
                     self.bar.close()
                     self.save()
-        except KeyboardInterrupt:
+                    if self.log_file:
+                        self.log_file.close()
+        except KeyboardInterrupt as end:
             if not self.loop:
+                raise
+            if isinstance(end, Terminated):
+                self.save()  # once more: it may be the saving that was interrupted
                 raise
             error("interrupted: finishing with what was learned (Ctrl-C again quits at once)")
             status = INTERRUPTED
@@ -292,8 +359,11 @@ class Run:
     def evaluation(self) -> str:
         """The closing line: mean ± standard deviation over episodes in fresh environments."""
         episodes = SMOKE_EPISODES if self.args.smoke else EPISODES
+        show = evaluating(episodes)
+        show(0)
         with closing(self.make_env(min(episodes, 25))) as env:
-            returns = evaluate(self.trained()["policy"], env, episodes=episodes, seed=self.evaluation_seed)
+            seed = self.evaluation_seed
+            returns = evaluate(self.trained()["policy"], env, episodes=episodes, seed=seed, report=show)
         mean, std = returns.mean(), returns.std()
         digits = 1 if abs(mean) >= 10 else 2
         return f"evaluation: mean {mean:.{digits}f} ± {std:.{digits}f} over {episodes} episodes (sampled actions)"
@@ -339,6 +409,21 @@ class ProgressBar:
             self.show(self.unseen, time.perf_counter())
         if self.terminal and self.due_steps:  # something stands there
             print()
+
+
+def evaluating(episodes: int) -> Callable[[int], None]:
+    """A function that shows how many episodes of the evaluation are done, as a ProgressBar shows steps."""
+    terminal, due = sys.stdout.isatty(), 0.0
+
+    def show(done: int) -> None:
+        nonlocal due
+        now = time.perf_counter()
+        if now >= due or (terminal and done == episodes):
+            begin, end = ("\r" if terminal else ""), ("" if terminal and done < episodes else "\n")
+            print(f"{begin}evaluating: {done:>3} / {episodes} episodes", end=end, flush=True)
+            due = now + (REWRITE_SECONDS if terminal else LINE_SECONDS)
+
+    return show
 
 
 def check_writable(path: str | None) -> None:

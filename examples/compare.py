@@ -16,7 +16,6 @@ seconds. A3C has several processes already: its runs come last, one at a time.
 import argparse
 import importlib
 import multiprocessing
-import signal
 import sys
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
@@ -194,6 +193,7 @@ def main():
     add("--cluster", metavar="ADDRESS", help="of a Dask scheduler, whose workers do the runs (needs distributed)")
     add("--smoke", action="store_true", help="the whole path in some seconds")
     args = parser.parse_intermixed_args()
+    cli.hear_sigterm()
     options = ["--env", args.env, *(["--steps", str(args.steps)] if args.steps is not None else [])]
     if args.smoke:
         args.seeds, args.every = 1, 500
@@ -207,9 +207,9 @@ def main():
         for variant in chosen:  # whatever is wrong with one shows now
             run, script = prepare(Rehearsal, variant, 0, options)
             script.learn(run, **run.settings)
-        goal = gym.spec(args.env).reward_threshold if args.goal is None else args.goal
-        ignoring_ctrl_c = dict(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
-        executor = cluster(args.cluster) if args.cluster else ProcessPoolExecutor(args.workers, **ignoring_ctrl_c)
+        goal = gym.spec(args.env.rpartition(":")[2]).reward_threshold if args.goal is None else args.goal
+        local = ProcessPoolExecutor(args.workers, initializer=cli.leave_signals_to_the_parent)
+        executor = cluster(args.cluster) if args.cluster else local
     except cli.WRONG as error:
         parser.error(" ".join(str(error).split()))
 
@@ -230,9 +230,9 @@ def main():
                     status = cli.FAILED
     except BrokenExecutor:  # a worker was killed, and the runs were not all handed out yet
         status = cli.FAILED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         cli.error("interrupted: here is what was finished")
-        status = cli.INTERRUPTED
+        status = cli.TERMINATED if isinstance(end, cli.Terminated) else cli.INTERRUPTED
     curves = {name: runs for name, runs in curves.items() if runs}
     print("\n" + table(curves, goal))
     if figure and curves:

@@ -67,7 +67,7 @@ SETTINGS = {
         "n_steps": 512,
         "batch_size": 128,
         "n_epochs": 10,
-        "gamma": 0.95,
+        "gamma": 0.97,
         "clip_range": 0.2,
         "learning_rate": (2e-3, 0.0),
         "reward_scale": 0.1,

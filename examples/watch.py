@@ -57,13 +57,14 @@ def main():
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("file", metavar="FILE", nargs="?", help="of a script's --save (default: an untrained policy)")
-    add("--env", metavar="ID", help=f"Gymnasium environment (default: that of FILE, or {cli.DEFAULT_ENV})")
+    cli.add_environment(parser, "that of FILE, or ")
     add("--episodes", metavar="N", type=cli.natural, default=3, help="(default: %(default)s)")
     add("--greedy", action="store_true", help="take the most probable action instead of drawing one")
     add("--seed", metavar="S", type=cli.natural, default=0, help="same seed, same episodes (default: %(default)s)")
     add("--out", metavar="FILE", type=Path, help="write a .gif or an .mp4 instead of showing it")
     add("--smoke", action="store_true", help="one episode, without a picture of it")
     args = parser.parse_args()
+    cli.hear_sigterm()  # else the window's library would hear it, and wait for somebody to ask
     try:
         if args.out:
             if args.out.suffix.lower() not in (".gif", ".mp4"):
@@ -73,8 +74,8 @@ def main():
             args.episodes, args.out = 1, None
         checkpoint = load(args.file) if args.file is not None else None
         env_id = args.env or (checkpoint and checkpoint.env) or cli.DEFAULT_ENV
-        mode = None if args.smoke else "rgb_array" if args.out else "human"
-        with closing(cli.make_env(env_id, render_mode=mode)) as env:
+        mode = {} if args.smoke else {"render_mode": "rgb_array" if args.out else "human"}
+        with closing(cli.make_env(env_id, **mode, **cli.arguments(env_id, args.env_args))) as env:
             policy = checkpoint.policy if checkpoint else Policy.for_env(env, rng=args.seed)
             frames = play(env, policy, args)
             if args.out:
@@ -88,6 +89,8 @@ def main():
                 pass
     except (TypeError, ValueError, OSError, RuntimeError, ImportError, gym.error.Error) as error:
         parser.error(" ".join(str(error).split()))
+    except cli.Terminated:
+        sys.exit(cli.TERMINATED)
     except KeyboardInterrupt:
         sys.exit(cli.INTERRUPTED)
 

@@ -66,10 +66,14 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
         error = excess / np.maximum(np.maximum(abs(gradient), abs(numeric)), precision.tiny)
     i = int(np.argmax(error))  # a NaN comes first
     if not error[i] <= rtol:
-        if f(theta * (1 + 2.0**-30)) == here != f(theta * (1 + 2.0**-10)):  # float32 has 24 digits
-            f(theta.copy())
-            raise ValueError("f computes in float32, too coarse for finite differences: make its networks of float64")
+        near, far, other = (f(x) for x in (theta * (1 + 2.0**-30), theta * (1 + 2.0**-10), theta * 1.001 + 0.001))
         f(theta.copy())
+        with np.errstate(over="ignore"):
+            short = (
+                here != other and np.isfinite(other) and all(float(np.float32(x)) == float(x) for x in (here, other))
+            )
+        if near == here != far or short:  # float32 has 24 binary digits
+            raise ValueError("f computes in float32, too coarse for finite differences: make its networks of float64")
         numbers = f"gradient[{i}] is {gradient[i]!s}, finite differences say {numeric[i]!s}"
         floor = f"what rounding explains is {float(rounding):.2g}"
         raise AssertionError(f"{numbers}: relative error {float(error[i]):.2g} > {rtol:g}; {floor}")

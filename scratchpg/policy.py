@@ -56,6 +56,16 @@ class SoftmaxPolicy(Policy):
     >>> policy = SoftmaxPolicy((4, 16, 2), rng=0)
     >>> policy(np.zeros((1, 4))).probabilities
     array([[0.5, 0.5]], dtype=float32)
+
+    Where an observation says which actions are allowed, a logit of -inf masks each of the others:
+
+    >>> class Masked(SoftmaxPolicy):  # the last two numbers of an observation are 1 where an action is allowed
+    ...     def __call__(self, states):
+    ...         pi = super().__call__(states)
+    ...         return Softmax(np.where(states[:, -2:] == 1, pi.logits, -np.inf), pi.cache)
+    >>> Masked((4, 16, 2), rng=0)(np.array([[0.3, -0.2, 1, 0], [0.3, -0.2, 1, 1]])).probabilities.round(1)
+    array([[1. , 0. ],
+           [0.5, 0.5]], dtype=float32)
     """
 
     actions = "Discrete"

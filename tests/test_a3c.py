@@ -18,7 +18,7 @@ from helpers import same_bits
 from scratchpg import SoftmaxPolicy, Value, optim, rollout
 from scratchpg.algorithms import a2c, a3c
 from scratchpg.plumbing import processes
-from scratchpg.plumbing.processes import Shared, watch
+from scratchpg.plumbing.processes import LOST, Shared, watch
 
 ENDLESS = 10**9
 SETTINGS = dict(gamma=0.99, gae_lambda=1.0, ent_coef=0.01, learning_rate=1e-3, max_grad_norm=0.5)
@@ -219,6 +219,28 @@ def test_a_lambda_can_not_be_sent():
     policy, value = networks()
     with pytest.raises(TypeError, match=r'start_method="spawn".*top of a module'):
         next(a3c.train(lambda: gym.make("CartPole-v1"), policy, value, start_method="spawn"))
+
+
+IN_MAIN = """
+import gymnasium
+from scratchpg import SoftmaxPolicy, Value, a3c
+
+class OwnPolicy(SoftmaxPolicy): pass
+class OwnValue(Value): pass
+def own_env(): return gymnasium.make("CartPole-v1")
+
+given = dict(make_env="CartPole-v1", policy=SoftmaxPolicy((4, 2)), value=Value((4,)))
+list(a3c.train(**(given | dict({own})), start_method="{start_method}"))
+"""
+
+
+@pytest.mark.parametrize("start_method", sorted({*multiprocessing.get_all_start_methods()} - {"fork"}))
+@pytest.mark.parametrize("own", ["policy=OwnPolicy((4, 2))", "value=OwnValue((4,))", "make_env=own_env"])
+def test_what_a_worker_can_not_import_is_explained(own, start_method):
+    """Of `python -c`, as of a notebook, there is no module that a worker could import."""
+    code = IN_MAIN.format(own=own, start_method=start_method)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.rstrip().endswith(f"exit status 1, see its words above; {LOST}")
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,45 @@ class Warm(SoftmaxPolicy):
         self.options = {"temperature": temperature}
 
 
+class Twin:
+    """Holds a class with the name of one of the library's, which acts otherwise."""
+
+    class SoftmaxPolicy(SoftmaxPolicy):
+        def __call__(self, states):
+            return super().__call__(-states)
+
+    SoftmaxPolicy.__qualname__ = "SoftmaxPolicy"
+
+
+def local_class():
+    class Local(SoftmaxPolicy):
+        pass
+
+    return Local
+
+
+@pytest.mark.parametrize("kind", [Warm, Twin.SoftmaxPolicy, local_class()], ids=["top", "of our name", "local"])
+def test_a_subclass_is_loaded_as_itself_or_not_at_all(tmp_path, kind):
+    save(tmp_path / "x.npz", kind((3, 4, 2), rng=0))
+    for others in [], [SoftmaxPolicy], [Value]:
+        with pytest.raises(ValueError, match="give load such a class, after the path"):
+            load(tmp_path / "x.npz", *others)
+    policy = load(tmp_path / "x.npz", Value, kind).policy
+    assert type(policy) is kind
+
+
+def test_a_value_of_ones_own_is_loaded_as_itself_or_not_at_all(tmp_path):
+    class Doubled(Value):
+        def __call__(self, states):
+            return 2 * super().__call__(states)
+
+    policy, _ = networks()
+    save(tmp_path / "x.npz", policy, Doubled((3, 5), rng=1))
+    with pytest.raises(ValueError, match=r"its value is a .*Doubled: give load such a class, after the path"):
+        load(tmp_path / "x.npz")
+    assert type(load(tmp_path / "x.npz", Doubled).value) is Doubled
+
+
 def test_networks_of_other_names_and_of_classes_of_ones_own(tmp_path):
     _, value = networks()
     warm, target = Warm((3, 4, 2), rng=0, temperature=0.5), Value((3, 7), rng=2)

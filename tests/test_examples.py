@@ -11,10 +11,12 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -100,7 +102,9 @@ def test_a_short_run_ends_with_the_evaluation(script, run):
     status, out, err = run(script, "--smoke")
     assert (status, err) == (0, "")
     assert re.fullmatch(EVALUATION, last_line(out))[1] == "10"
-    assert all(re.match(r"steps +[\d,]+ / 1,000  episodes", line) for line in out.splitlines()[:-1])
+    kinds = [line.split()[0] for line in out.splitlines()]
+    assert kinds == sorted(kinds, key=["steps", "evaluating:", "evaluation:"].index) and {*kinds} >= {"evaluating:"}
+    assert all(re.match(r"steps +[\d,]+ / 1,000  episodes|evalua", line) for line in out.splitlines())
     assert "\r" not in out
 
 
@@ -171,12 +175,12 @@ def test_a_value_that_a_chapter_does_not_use_is_saved_again(run, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "b.npz").value.theta, value.theta)
 
 
-@pytest.mark.parametrize("script", [name for name in CHAPTERS if name != "mpc"])  # which has no policy to save
+@pytest.mark.parametrize("script", [name for name in CHAPTERS if name != "mpc"])  # which saves nothing
 def test_what_is_saved_plays_the_same_when_loaded(script, run, tmp_path):
     path = tmp_path / "networks.npz"
     _, out, _ = run(script, "--smoke", "--seed", 3, "--save", path)
     status, again, err = run(script, "--smoke", "--seed", 3, "--load", path, "--steps", 0)
-    assert (status, again, err) == (0, last_line(out) + "\n", "")
+    assert (status, again.splitlines(), err) == (0, out.splitlines()[-2:], "")
     assert load(path).env == ("Pendulum-v1" if script == "sac" else "CartPole-v1")
     assert os.listdir(tmp_path) == [path.name]
 
@@ -247,6 +251,8 @@ def test_render_without_pygame(run, monkeypatch):
         ("--save=", "must name a file"),
         (f"--save {{tmp}}/{250 * 'x'}", "File name too long"),
         ("--save {tmp}/x.svg --plot {tmp}/x.svg", "must be two files"),
+        ("--save {tmp}/x.csv --log {tmp}/x.csv", "--save and --log must be two files"),
+        ("--log {tmp}/missing/x.csv", "missing/x.csv: No such file or directory"),
         ("--load=", "No such file"),
         ("--load {tmp}/cartpole.npz hidden=(8,)", "hidden must be left out with --load"),
         ("--plot {tmp}/missing/x.png", "missing/x.png: No such file or directory"),
@@ -354,13 +360,14 @@ def test_a_terminal_sees_one_line_rewritten_in_place(run, monkeypatch, cli):
     monkeypatch.setattr(cli, "REWRITE_SECONDS", 0)
     monkeypatch.setenv("COLUMNS", "50")
     _, out, _ = run("a2c", "--smoke")
-    progress, evaluation = out.splitlines(keepends=True)[-2:]
-    assert out.count("\n") == 2 and re.fullmatch(EVALUATION + "\n", evaluation)
-    states = out.removesuffix(evaluation).removesuffix("\n").split("\r")[1:]
+    training, evaluating, evaluation = out.split("\n")[:-1]
+    assert re.fullmatch(EVALUATION, evaluation)
+    assert re.findall("\revaluating: +(\\d+) / 10 episodes", evaluating) == [str(done) for done in range(11)]
+    states = training.split("\r")[1:]
     assert len(states) > 2 and {len(state) for state in states} == {49}  # a 50th character would wrap
-    assert progress.startswith("steps")
+    assert states[-1].startswith("steps")
     _, out, _ = run("a2c", "--smoke", "--steps", 0)
-    assert re.fullmatch(EVALUATION + "\n", out)
+    assert re.fullmatch(EVALUATION, last_line(out)) and out.startswith("\revaluating:   0 / 10")
 
 
 @pytest.mark.parametrize("unit", [1, 1000])
@@ -372,7 +379,7 @@ def test_a_pipe_gets_a_line_per_tenth(run_main, unit):
             yield Progress(steps=steps, episodes=0, mean_return=np.nan)
 
     _, out, _ = run_main(updates, "--steps", 100_000)
-    shown = [int(line.split()[1].replace(",", "")) for line in out.splitlines()[:-1]]
+    shown = [int(line.split()[1].replace(",", "")) for line in out.splitlines()[:-2]]
     assert shown == [unit, *range(10_000, 100_001, 10_000)]
 
 
@@ -656,6 +663,128 @@ def test_ctrl_c_ends_a_comparison(send):
     assert re.fullmatch(r"\nchapter .*\nppo total_steps=400 +0/1 .*\n", out)
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["process", "group"])
+@pytest.mark.parametrize(
+    ("script", "args"),
+    [
+        ("reinforce", "--steps 1000000000 --save {tmp}/x.npz"),
+        ("a3c", "--steps 1000000000 --save {tmp}/x.npz"),
+        ("reinforce", "--steps 100 --env CliffWalking-v1 --save {tmp}/x.npz"),  # as it evaluates
+        ("compare", "ppo total_steps=400 a3c total_steps=100000000 --seeds 1"),
+    ],
+)
+def test_sigterm_ends_a_script_at_once_and_keeps_what_was_learned(script, args, send, tmp_path):
+    with start(*args.format(tmp=tmp_path).split(), script=script, start_new_session=True) as process:
+        assert any(line.startswith(("steps ", "1/2  ")) for line in process.stdout)
+        begin = time.monotonic()
+        send(process.pid, signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 143 and time.monotonic() - begin < 10  # a tenth of a second where nobody else computes
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    if "--save" in args:
+        assert np.any(load(tmp_path / "x.npz").policy.theta)
+
+
+# Environments of one's own
+
+
+MODULE = """
+import gymnasium, numpy
+from gymnasium.spaces import Box, Discrete
+
+class Steady(gymnasium.Env):
+    observation_space, action_space = Box(-1, 1, (2,)), Discrete(2)
+
+    def __init__(self, length=3):
+        self.length = length
+
+    def reset(self, *, seed=None, options=None):
+        self.t = 0
+        return numpy.zeros(2, numpy.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return numpy.zeros(2, numpy.float32), 1.0, self.t == self.length, False, {}
+
+gymnasium.register("Steady-v0", Steady, max_episode_steps=8)
+gymnasium.register("Unlimited-v0", Steady)
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    sys.modules.pop("mine", None)
+    for env_id in "Steady-v0", "Unlimited-v0":
+        gym.registry.pop(env_id, None)
+
+
+@pytest.mark.parametrize(
+    ("args", "mean"),
+    [("", 3), ("--env-args length=5", 5), ("--env-args length=9", 8), ("--env-args length=9 max_episode_steps=2", 2)],
+)
+@pytest.mark.parametrize("script", ["reinforce", "a2c", "a3c"])
+def test_an_environment_of_a_module_in_the_current_directory(script, args, mean, run, module):
+    status, out, err = run(script, "--smoke", "--env", "mine:Steady-v0", *args.split())
+    assert (status, err) == (0, "") and last_line(out).startswith(f"evaluation: mean {mean}.00 ± 0.00 ")
+
+
+def test_watch_an_environment_that_takes_no_render_mode(run, module):
+    status, out, err = run("watch", "--smoke", "--env", "mine:Steady-v0", "--env-args", "length=4")
+    assert (status, out, err) == (0, "episode 1: return 4\n", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--env nowhere:Steady-v0", "No module named 'nowhere'"),
+        ("--env mine:Other-v0", "`Other` doesn't exist"),
+        ("--env mine:Steady-v0 --env-args size=3", "unexpected keyword argument 'size'"),
+        ("--env-args length", "must be of the form NAME=VALUE, not 'length'"),
+    ],
+)
+@pytest.mark.parametrize("script", ["a2c", "watch"])
+def test_an_environment_that_can_not_be_made(script, args, message, run, module):
+    status, out, err = run(script, "--smoke", *args.split())
+    assert (status, out) == (2, "") and re.fullmatch(r"error: .*\n", err) and message in err
+
+
+@pytest.mark.parametrize("script", ["reinforce", "a2c", "a3c", "watch"])
+def test_an_environment_without_a_time_limit_gets_one(script, run, module, cli, monkeypatch):
+    monkeypatch.setattr(cli, "LONG", 6)
+    status, out, err = run(script, "--smoke", "--env", "mine:Unlimited-v0", "--env-args", "length=1000000000")
+    assert status == 0 and re.search(r"(mean 6\.00 ± 0|return 6\n)", out.splitlines(keepends=True)[-1])
+    assert (
+        err == "mine:Unlimited-v0 has no time limit: episodes end after 6 steps (or --env-args max_episode_steps=N)\n"
+    )
+    options = "length=1000000000", "max_episode_steps=4"
+    status, out, err = run(script, "--smoke", "--env", "mine:Unlimited-v0", "--env-args", *options)
+    assert (status, err) == (0, "") and re.search(r"(mean 4\.00 ± 0|return 4\n)", out.splitlines(keepends=True)[-1])
+
+
+def test_log(run_main, run, tmp_path):
+    """A line per update, below the names that the updates have. A new run begins anew."""
+
+    def updates(policy, *, total_steps, gamma):
+        for steps in 400, 800, 1000:
+            yield Progress(steps=steps, episodes=steps // 100, mean_return=steps / 8, entropy=gamma)
+
+    path = tmp_path / "log.csv"
+    assert run_main(updates, "--smoke", "--log", path)[0] == 0
+    assert path.read_text() == (
+        "steps,episodes,mean_return,entropy\n400,4,50.0,1.0\n800,8,100.0,1.0\n1000,10,125.0,1.0\n"
+    )
+    assert run("ppo", "--smoke", "--log", path)[0] == 0
+    names, *rows = path.read_text().splitlines()
+    assert names.startswith("steps,episodes,mean_return,") and 1 < len(rows) < 9
+    assert all(len(row.split(",")) == len(names.split(",")) for row in rows)
 
 
 @pytest.fixture

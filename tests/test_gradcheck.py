@@ -106,6 +106,10 @@ def test_a_function_that_computes_in_float32_is_named():
 
     with pytest.raises(ValueError, match=r"f computes in float32, .* make its networks of float64"):
         check_gradient(f, np.cos(theta), theta)
+    with pytest.raises(ValueError, match="f computes in float32"):  # at θ = 0 no factor moves anything
+        check_gradient(lambda t: float(np.exp(t.astype(np.float32)).sum()), np.ones(2), np.zeros(2))
+    with pytest.raises(AssertionError, match=r"gradient\[0\] is 0\.0, finite differences say 0\.5"):
+        check_gradient(lambda t: np.maximum(t, 0).sum(), np.zeros(2), np.zeros(2))  # a kink, in float64
     with pytest.raises(AssertionError, match=r"gradient\[1\] is 1\.0"):  # of float64, and wrong
         check_gradient(lambda t: np.sin(t).sum(), np.ones(2), theta)
     check_gradient(lambda t: np.float32(0), np.zeros(2), theta)

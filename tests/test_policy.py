@@ -7,7 +7,8 @@ from gymnasium.spaces import Box, Discrete
 from helpers import ACTIONS, LD, ROWS, SCALES, SEEDS, assert_complex_step, check, random_network, same_bits, shapes
 from hypothesis import given
 
-from scratchpg import MLP, Softmax, SoftmaxPolicy
+from scratchpg import MLP, Softmax, SoftmaxPolicy, Value, ppo
+from scratchpg.gradcheck import check_gradient
 from scratchpg.policy import drift
 
 QUANTITIES = {  # name: (the number for each row, its gradient in the logits), of π, another distribution and actions
@@ -160,3 +161,61 @@ def test_drift_by_hand():
         )
         assert {type(x) for x in found.values()} == {float}
     assert drift(old, old, actions, 0.2) == {"kl": 0, "clip_fraction": 0, "entropy": pytest.approx(np.log(2))}
+
+
+# A policy that masks actions from the observation
+
+
+class Masked(SoftmaxPolicy):
+    """The observation is one number, then for each action 1 where it is allowed."""
+
+    def __call__(self, states):
+        pi = super().__call__(states)
+        return Softmax(np.where(states[:, 1:] == 1, pi.logits, -np.inf), pi.cache)
+
+
+class Picky(gym.Env):
+    """Allows one to three of three actions, others in each state; pays 1 for the last of them."""
+
+    observation_space, action_space = Box(0, 1, (4,), np.float32), Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.look(), {}
+
+    def look(self):
+        self.allowed = np.zeros(3)
+        self.allowed[self.np_random.permutation(3)[: self.np_random.integers(1, 4)]] = 1
+        return np.float32([self.np_random.random(), *self.allowed])
+
+    def step(self, action):
+        assert self.allowed[action], "took an action that is not allowed"
+        reward = float(action == np.flatnonzero(self.allowed)[-1])
+        self.t += 1
+        return self.look(), reward, self.t == 10, False, {}
+
+
+def test_the_gradient_of_a_policy_that_masks():
+    rng = np.random.default_rng(0)
+    states = np.array([[0.1, 1, 1, 0], [0.9, 0, 1, 1], [0.4, 1, 1, 1], [0.5, 0, 0, 1]])
+    policy, other = (Masked((4, 5, 3), rng, dtype=np.float64) for _ in range(2))
+    policy.theta[:], other.theta[:] = rng.standard_normal((2, policy.theta.size))
+    actions, target = np.array([1, 2, 0, 2]), other(states)
+
+    def f(theta):
+        policy.theta[:] = theta
+        pi = policy(states)
+        return (pi.log_prob(actions) + 0.3 * pi.entropy() + 0.2 * pi.kl(target)).sum()
+
+    pi = policy(states)
+    d_logits = pi.d_log_prob(actions) + 0.3 * pi.d_entropy() + 0.2 * pi.d_kl(target)
+    assert check_gradient(f, policy.backward(pi, d_logits), policy.theta) < 1e-8
+
+
+def test_a_policy_that_masks_learns():
+    """With an entropy bonus and a limit of the KL divergence, both of which NaN would spoil."""
+    policy = Masked((4, 16, 3), rng=0)
+    settings = dict(total_steps=4_000, n_steps=200, ent_coef=0.01, target_kl=0.1, learning_rate=1e-2)
+    *_, last = ppo.train(Picky(), policy, Value((4, 16), rng=0), seed=0, **settings)
+    assert last.mean_return > 8.5 and np.isfinite(list(vars(last).values())).all()  # at random it is 6.1

@@ -93,6 +93,7 @@ def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds
 def _worker_main(pipe: Any, stop: Any, target: Callable[..., Any], job: Any) -> None:
     """What each process runs: the job, as long as somebody wants it; if it fails, the parent is sent what to raise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has the parent's handler
     if not THREADS_CHOSEN:
         set_threads(1)  # for good, as is the silence: this process has nothing else to do
     np.seterr(all="ignore")

@@ -132,7 +132,7 @@ class Environments:
         """Observations as rows of numbers, (N, size)."""
         if isinstance(self.space, Box):
             if not self.vector:
-                observations = np.asarray(observations[0])[None]
+                observations = _array(observations[0])[None]
             return _box(self.space, observations, (self.n, *self.space.shape), "observations").reshape(self.n, -1)
         each = iterate(self.env.observation_space, observations) if self.vector else observations
         return np.array([np.concatenate([*_leaves(self.space, x, "observation")]) for x in each])
@@ -151,15 +151,22 @@ def _leaves(space: Space[Any], x: Any, path: str) -> Iterator[Any]:
         yield _box(space, x, space.shape, path).ravel()
     else:
         if isinstance(space, Discrete | MultiDiscrete | MultiBinary):
-            x = np.asarray(x)  # `contains` takes 1.5 for an element of a MultiDiscrete
+            x = _array(x)  # `contains` takes 1.5 for an element of a MultiDiscrete
         if (isinstance(x, np.ndarray) and x.dtype.kind not in "biu") or not space.contains(x):
             raise ValueError(f"{path} must be in {space}, not {x!r}")
         yield flatten(space, x)
 
 
+def _array(x: Any) -> Array:
+    try:
+        return np.asarray(x)
+    except ValueError:  # lists of unequal lengths
+        return np.asarray(None)
+
+
 def _box(space: Box, x: Any, shape: tuple[int, ...], name: str) -> Array:
     """Numbers of this shape; in a Box of integers, integers within its bounds."""
-    x = np.asarray(x)
+    x = _array(x)
     if x.shape != shape or x.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be numbers of shape {shape}, as {space} says, not {check.describe(x)}")
     if space.dtype.kind in "iu" and not ((space.low <= x) & (x <= space.high) & (x == np.floor(x))).all():
