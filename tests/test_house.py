@@ -29,10 +29,10 @@ DISTRIBUTIONS, NETWORKS = (
     ["policy.py", "value.py", "q.py", "dynamics.py"],
 )
 ROLES = {
-    "words": (["mlp.py", *DISTRIBUTIONS, *NETWORKS, "returns.py", "optim.py"], 1480),
+    "words": (["mlp.py", *DISTRIBUTIONS, *NETWORKS, "returns.py", "optim.py"], 1500),
     "world": (["rollout.py", "evaluate.py", "replay.py", "demonstrations.py", "planner.py"], 600),
     "proofs": (["mdp.py", "gradcheck.py"], 360),
-    "plumbing": (PLUMBING, 700),
+    "plumbing": (PLUMBING, 710),
 }
 WORDS, WORLD = ROLES["words"][0], ROLES["world"][0]
 CHAPTER_LINES = {file: 150 if file == "algorithms/rainbow.py" else 130 for file in CHAPTERS}
