@@ -144,7 +144,7 @@ def command_line(train: Train, settings: Settings, doc: str | None) -> Parser:
     )
     add = parser.add_argument
     add("settings", metavar="NAME=VALUE", nargs="*", type=setting, help="settings to change, such as gamma=0.9")
-    add_environment(parser, "that of the --load file, or ")
+    add_environment(parser, f"that of the --load file, or {first_env(settings)}")
     add("--steps", metavar="N", type=natural, help="environment steps to train for (default: see the settings)")
     add("--seed", metavar="S", type=natural, default=0, help="of all random numbers (default: %(default)s)")
     add("--save", metavar="FILE", help=f"save the networks, every {SAVE_SECONDS:.0f} s and at the end")
@@ -156,10 +156,15 @@ def command_line(train: Train, settings: Settings, doc: str | None) -> Parser:
     return parser
 
 
+def first_env(settings: Settings) -> str:
+    """The environment that a script takes without --env: the first that has settings of its own."""
+    return next((env_id for env_id in settings if env_id != "default"), DEFAULT_ENV)
+
+
 def add_environment(parser: Parser, default: str) -> None:
     """--env and --env-args."""
-    text = f"Gymnasium environment; module:ID if a module, here or installed, registers it (default: {default}%s)"
-    parser.add_argument("--env", metavar="ID", help=text % DEFAULT_ENV)
+    text = f"Gymnasium environment; module:ID if a module, here or installed, registers it (default: {default})"
+    parser.add_argument("--env", metavar="ID", help=text)
     text = "arguments of the environment, such as is_slippery=False, or max_episode_steps=500"
     parser.add_argument("--env-args", metavar="NAME=VALUE", nargs="+", type=setting, default=[], help=text)
 
@@ -232,7 +237,7 @@ class Run:
             raise ValueError("hidden must be left out with --load: the networks are as they were saved")
         nothing = SimpleNamespace(policy=None, value=None, env=None)
         self.loaded = nothing if args.load is None else load(args.load)  # networks by their names, and an env's id
-        self.env_id = args.env or self.loaded.env or DEFAULT_ENV
+        self.env_id = args.env or self.loaded.env or first_env(settings)
         self.make_env = functools.partial(make_env, self.env_id, **arguments(self.env_id, args.env_args))
         self.settings = settings["default"] | settings.get(self.env_id, {}) | given
         if args.steps is not None or args.smoke:

@@ -9,8 +9,6 @@ gymnasium[box2d]; with some seeds it learns to hover above the pad and not to la
 need minutes and gymnasium[mujoco], are a start and no result. `ent_coef` is α; `hidden` is that of all three networks.
 """
 
-import sys
-
 import cli
 
 from scratchpg import SquashedGaussianPolicy, TwinQ, sac
@@ -57,6 +55,4 @@ SETTINGS = {
 }
 
 if __name__ == "__main__":
-    if not any(word.startswith("--load") for word in sys.argv):
-        sys.argv.insert(1, "--env=Pendulum-v1")  # what cli.py takes has no Box of actions; an --env after it counts
     cli.main(learn, sac.train, SETTINGS, __doc__)

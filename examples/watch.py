@@ -57,7 +57,7 @@ def main():
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("file", metavar="FILE", nargs="?", help="of a script's --save (default: an untrained policy)")
-    cli.add_environment(parser, "that of FILE, or ")
+    cli.add_environment(parser, f"that of FILE, or {cli.DEFAULT_ENV}")
     add("--episodes", metavar="N", type=cli.natural, default=3, help="(default: %(default)s)")
     add("--greedy", action="store_true", help="take the most probable action instead of drawing one")
     add("--seed", metavar="S", type=cli.natural, default=0, help="same seed, same episodes (default: %(default)s)")

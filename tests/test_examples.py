@@ -181,7 +181,7 @@ def test_what_is_saved_plays_the_same_when_loaded(script, run, tmp_path):
     _, out, _ = run(script, "--smoke", "--seed", 3, "--save", path)
     status, again, err = run(script, "--smoke", "--seed", 3, "--load", path, "--steps", 0)
     assert (status, again.splitlines(), err) == (0, out.splitlines()[-2:], "")
-    assert load(path).env == ("Pendulum-v1" if script == "sac" else "CartPole-v1")
+    assert load(path).env == {"rlfd": "FrozenLake8x8-v1", "sac": "Pendulum-v1"}.get(script, "CartPole-v1")
     assert os.listdir(tmp_path) == [path.name]
 
 

@@ -2,7 +2,7 @@
 
 Where the reward is rare, exploration alone does not find it. Begin with a policy that imitates an expert
 (`imitation.clone`), and go on with A2C; but V is untrained at first, so the first advantages are noise, and large
-steps undo the clone. One more term, the gradient of cloning, holds it until V is of use:
+steps may undo the clone. One more term, the gradient of cloning, holds it until V is of use:
 
     (13.7)  ∇L(θ) = -mean_batch [ A_t ∇log π_θ(a_t|s_t) + β ∇H ] - λ mean_demo w_t ∇log π_θ(a*_t|s_t)
     (13.8)  E[-∇L] = ∇J_A2C - λ ∇E_{π*}[L_BC]:  for λ > 0 its zero is not that of ∇J; the bias goes with λ
