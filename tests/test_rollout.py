@@ -437,7 +437,11 @@ def test_observations_of_another_shape_are_refused(seen):
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8])
 @pytest.mark.parametrize("start", [0, 3])
 def test_actions_have_the_dtype_of_the_action_space(dtype, start):
-    envs = ScriptedVector([[(5, "terminated")]] * 2, action_space=Discrete(2, start=start, dtype=dtype))
+    try:
+        space = Discrete(2, start=start, dtype=dtype)
+    except TypeError:
+        pytest.skip("an older Gymnasium, whose Discrete spaces are all of int64")
+    envs = ScriptedVector([[(5, "terminated")]] * 2, action_space=space)
     Collector(envs, SoftmaxPolicy((3, 2), rng=0), 0).collect(3)  # a scripted environment takes nothing else
     assert {type(action) for action in envs.envs[0].actions} == {dtype}
 
