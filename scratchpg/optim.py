@@ -114,8 +114,10 @@ class Adam(SGD):
     def direction(self, g: Array) -> Array:
         beta1, beta2 = self.betas
         self.t += 1
-        self.m = beta1 * self.m + (1 - beta1) * g
-        self.v = beta2 * self.v + (1 - beta2) * (g * g)
+        self.m *= beta1
+        self.m += (1 - beta1) * g
+        self.v *= beta2
+        self.v += (1 - beta2) * (g * g)
         m_hat = self.m / (1 - beta1**self.t)
         v_hat = self.v / (1 - beta2**self.t)
         return m_hat / (np.sqrt(v_hat) + self.eps)

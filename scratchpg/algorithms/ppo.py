@@ -118,9 +118,9 @@ def train(
             old_log_prob = old.log_prob(actions)
             for _ in range(n_epochs):
                 for i in minibatches(len(states), batch_size, shuffler):
-                    critic.step(value.mse_gradient(states[i], targets[i]))
                     A = normalized(advantages[i]) if normalize_advantage else advantages[i]
                     rows = states[i], actions[i], old_log_prob[i], A
+                    critic.step(value.mse_gradient(rows[0], targets[i]))
                     gradient_norm = actor.step(gradient(policy, *rows, clip_range=epsilon, ent_coef=ent_coef))
                 if target_kl is not None and not old.kl(policy(states)).mean() <= target_kl:
                     break
