@@ -357,12 +357,12 @@ CALLS = {
     "NaN in a picture": (
         lambda: evaluate(policy(4, 2), Pictures(np.full((2, 2), np.nan))),
         ValueError,
-        "observations must be integers in Box(0, 255, (2, 2), uint8), not [[[nan",
+        "observations must be integers in Box(0, 255, (2, 2), uint8), not [[nan",
     ),
     "a picture of another shape": (
         lambda: evaluate(policy(4, 2), Pictures(np.zeros((4, 1)))),
         ValueError,
-        "must be numbers of shape (1, 2, 2), as Box(0, 255, (2, 2), uint8) says, not an array float64 (1, 4, 1)",
+        "must be numbers of shape (2, 2), as Box(0, 255, (2, 2), uint8) says, not an array float64 (4, 1)",
     ),
     "infinite reward": (lambda: evaluate(policy(), broken("reward", -np.inf)), ValueError, "rewards[0] is -inf"),
     # arguments of training

@@ -430,7 +430,7 @@ def test_an_episode_that_never_ends_is_refused_where_nothing_limits_it():
 def test_observations_of_another_shape_are_refused(seen):
     env = Scripted([(5, "terminated")])
     env._observation = lambda: np.array(seen, np.float32)
-    with pytest.raises(ValueError, match=r"observations must be numbers of shape \(1, 3\), as Box\(.* says, not"):
+    with pytest.raises(ValueError, match=r"observations must be numbers of shape \(3,\), as Box\(.* says, not"):
         Collector(env, SoftmaxPolicy((3, 2), rng=0), 0)
 
 

@@ -131,10 +131,10 @@ STEPS = {
     "a number for a flag": ((SEEN, 1.0, 0, False, {}), RESULTS),
     "no flag": ((SEEN, 1.0, False, None, {}), RESULTS),
     "no info": ((SEEN, 1.0, False, False, None), RESULTS),
-    "an observation too short": ((SEEN[:3], 1.0, False, False, {}), "observations must be numbers of shape (1, 4)"),
-    "an observation of one number": ((0.5, 1.0, False, False, {}), "observations must be numbers of shape (1, 4)"),
-    "text for an observation": ((np.full(4, "x"), 1.0, False, False, {}), "not an array <U1 (1, 4)"),
-    "objects": ((np.full(4, None), 1.0, False, False, {}), "not an array object (1, 4)"),
+    "an observation too short": ((SEEN[:3], 1.0, False, False, {}), "observations must be numbers of shape (4,)"),
+    "an observation of one number": ((0.5, 1.0, False, False, {}), "observations must be numbers of shape (4,)"),
+    "text for an observation": ((np.full(4, "x"), 1.0, False, False, {}), "not an array <U1 (4,)"),
+    "objects": ((np.full(4, None), 1.0, False, False, {}), "not an array object (4,)"),
 }
 
 
@@ -182,9 +182,9 @@ SHOWN = [  # what it shows, by the name of its space, and what the message says
     ("Box of a picture", np.full((2, 3, 3), 256), "must be integers in Box(0, 255"),
     ("Box of a picture", np.full((2, 3, 3), 0.5), "must be integers in Box(0, 255"),
     ("Box of a picture", np.full((2, 3, 3), np.nan), "must be integers in Box(0, 255"),
-    ("Box of a picture", np.zeros((3, 3, 2), np.uint8), "must be numbers of shape (1, 2, 3, 3)"),
-    ("Box", [[1.0], [1.0, 2.0]], "observations must be numbers of shape (1, 4)"),
-    ("Box", np.full(4, 1j), "not an array complex128 (1, 4)"),
+    ("Box of a picture", np.zeros((3, 3, 2), np.uint8), "must be numbers of shape (2, 3, 3)"),
+    ("Box", [[1.0], [1.0, 2.0]], "observations must be numbers of shape (4,)"),
+    ("Box", np.full(4, 1j), "not an array complex128 (4,)"),
     ("Box of a picture", np.full((2, 3, 3), -1), "must be integers in Box(0, 255"),
     ("Box of integers", np.full(4, -4), "must be integers in Box(-3, 3"),
     ("Discrete", np.array([0, 0, 1, 0, 0]), "observation must be in Discrete(5), not array([0, 0, 1, 0, 0])"),

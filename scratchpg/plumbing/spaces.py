@@ -131,9 +131,8 @@ class Environments:
     def _rows(self, observations: Any) -> Array:
         """Observations as rows of numbers, (N, size)."""
         if isinstance(self.space, Box):
-            if not self.vector:
-                observations = _array(observations[0])[None]
-            return _box(self.space, observations, (self.n, *self.space.shape), "observations").reshape(self.n, -1)
+            x, shape = (observations, self.lead) if self.vector else (observations[0], ())
+            return _box(self.space, x, shape + self.space.shape, "observations").reshape(self.n, -1)
         each = iterate(self.env.observation_space, observations) if self.vector else observations
         return np.array([np.concatenate([*_leaves(self.space, x, "observation")]) for x in each])
 
