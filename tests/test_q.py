@@ -110,6 +110,11 @@ def test_the_behaviour_explores_less_and_less_and_a_noisy_one_not_by_epsilon():
     assert policy(STATES).epsilon == 0 and same_bits(policy(STATES).values, q(STATES, noise).values)
 
 
+def test_without_epsilon_the_best_action_is_taken():
+    pi = EpsilonGreedy(np.tile(np.eye(3), (20, 1)))
+    np.testing.assert_array_equal(pi.sample(np.random.default_rng(0)), pi.mode())
+
+
 def test_a_network_is_its_own_greedy_policy():
     env = gym.make("CartPole-v1")
     q = QNetwork.for_env(env, (8,), rng=0, dueling=True)

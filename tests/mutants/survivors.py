@@ -71,4 +71,23 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
     "optim": {
         ("SGD.step", "if norm >= self.max_grad_norm:"): "equivalent: a gradient of just this norm is multiplied by 1",
     },
+    "gaussian": {
+        ("Gaussian.sample", "return self.mean - self.std * z"): "equivalent: -z is distributed as z",
+    },
+    "algorithms/trpo": {
+        (
+            "accepts",
+            "return loss(policy, *rows) < before and mean(old.kl(policy(rows[0]))) < delta",
+        ): "a KL of just δ is one of measure 0",
+    },
+    "epsilon_greedy": {
+        (
+            "EpsilonGreedy.values",
+            "return (Softmax(self.outputs.reshape(-2, N)).probabilities @ self.z).reshape(B, A)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "EpsilonGreedy.sample",
+            "return np.where(rng.random(B) <= self.epsilon, rng.integers(A, size=B), self.mode())",
+        ): "equal but for once in 2⁵³ draws",
+    },
 }
