@@ -90,4 +90,40 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "return np.where(rng.random(B) <= self.epsilon, rng.integers(A, size=B), self.mode())",
         ): "equal but for once in 2⁵³ draws",
     },
+    "q": {
+        (
+            "QNetwork.__init__",
+            "self.z = np.linspace(v_range[0], v_range[1], atoms or 1) if v_range else None",
+        ): "equivalent: where there is a v_range there are atoms",
+        (
+            "QNetwork.__call__",
+            "mu, sigma = self.theta.reshape(2, -2)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "QNetwork.__call__",
+            "outputs = y.reshape(len(y), self.outputs + self.dueling, -2)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "QNetwork.backward",
+            "d = d_outputs.reshape(len(d_outputs), self.outputs, -2)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "QNetwork.backward",
+            "g = net.backward(inputs, d.reshape(len(d), -2))",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        ("TwinQ.__init__", "self.net = self.nets[1]"): "equivalent: only its sizes are asked for",
+        (
+            "TwinQ.mse_gradient",
+            "return np.concatenate([net.backward(cache, d[:, None]) for net, cache, d "
+            "in zip(self.nets, caches, d_values, strict=False)])",
+        ): "equivalent: there are two nets, two caches and two rows",
+        (
+            "TwinQ.d_action",
+            "d_inputs = np.zeros((len(d_values[1]), self.sizes[0]), self.theta.dtype)",
+        ): "equivalent: both rows have the same length",
+        (
+            "TwinQ.d_action",
+            "for net, (sizes, inputs), d_Q in zip(self.nets, caches, d_values, strict=False):",
+        ): "equivalent: there are two nets, two caches and two rows",
+    },
 }
