@@ -4,6 +4,7 @@ the step, and leaves the parameters as the last step of an optimiser that succee
 import functools
 import re
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from envs import Scripted, ScriptedVector
@@ -11,8 +12,30 @@ from helpers import same_bits
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from scratchpg import SoftmaxPolicy, Value
-from scratchpg.algorithms import a2c, a3c, actor_critic, baseline, ppo, reinforce
+from scratchpg import (
+    Dynamics,
+    Planner,
+    QNetwork,
+    SoftmaxPolicy,
+    SquashedGaussianPolicy,
+    TwinQ,
+    Value,
+    a2c,
+    a3c,
+    actor_critic,
+    baseline,
+    demonstrations,
+    dqn,
+    grpo,
+    imitation,
+    mpc,
+    ppo,
+    rainbow,
+    reinforce,
+    rlfd,
+    sac,
+    trpo,
+)
 from scratchpg.optim import SGD
 
 CHAPTERS = {
@@ -135,3 +158,71 @@ def test_a_worker_of_a3c_that_diverges(replace, theta, changes, quantity):
         assert quantity in str(stop.value) and re.search(r"\(after \d+ steps\)$", str(stop.value))
         left.append((policy.theta, value.theta))
     assert all(same_bits(*pair) and np.isfinite(pair[0]).all() for pair in zip(*left, strict=True))
+
+
+def cartpole(wrappers):
+    return gym.make_vec("CartPole-v1", 2, vectorization_mode="sync", wrappers=wrappers)
+
+
+def of_cartpole(train, *makers, **settings):
+    def begin(wrappers, **changes):
+        env = cartpole(wrappers)
+        networks = [make(env, (8,), rng=0) for make in makers]
+        return train(env, *networks, total_steps=2_000, seed=0, **settings | changes), networks
+
+    return begin
+
+
+def of_pendulum(wrappers, **changes):
+    env = gym.make_vec("Pendulum-v1", 2, vectorization_mode="sync", wrappers=wrappers)
+    networks = [SquashedGaussianPolicy.for_env(env, (8,), rng=0), TwinQ.for_env(env, (8,), rng=1)]
+    return sac.train(env, *networks, learning_starts=10, total_steps=500, seed=0, **changes), networks
+
+
+def with_demonstrations(env, policy, value, **settings):
+    few = demonstrations.record(lambda states: np.zeros(len(states), int), cartpole([]), seed=0)
+    return rlfd.train(env, policy, value, few, **settings)
+
+
+def planned(wrappers, **changes):
+    env = cartpole(wrappers)
+    models = [Dynamics.for_env(env, (8,), rng=i) for i in range(2)]
+    short = {"horizon": 2, "n_plans": 4, "n_elites": 2}
+    planner = Planner(env=env, models=models, reward=lambda states, actions, next_states: states[:, 0], **short)
+    return mpc.train(env, planner, total_steps=100, learning_starts=20, n_steps=10, seed=0, **changes), models
+
+
+def cloned(wrappers, **changes):
+    env = cartpole(wrappers)
+    policy = SoftmaxPolicy.for_env(env, (8,), rng=0)
+    return imitation.train(env, policy, lambda states: np.zeros(len(states), int), seed=0, **changes), [policy]
+
+
+softmax, actor_and_critic = (SoftmaxPolicy.for_env,), (SoftmaxPolicy.for_env, Value.for_env)
+LATER = {
+    "trpo": of_cartpole(trpo.train, *actor_and_critic),
+    "grpo": of_cartpole(grpo.train, *softmax, group_size=2),
+    "dqn": of_cartpole(dqn.train, QNetwork.for_env, learning_starts=10),
+    "rainbow": of_cartpole(rainbow.train, QNetwork.for_env, learning_starts=10),
+    "sac": of_pendulum,
+    "imitation": cloned,
+    "rlfd": of_cartpole(with_demonstrations, *actor_and_critic),
+    "mpc": planned,
+}
+
+
+@pytest.mark.parametrize("chapter", LATER)
+@pytest.mark.parametrize(
+    ("wrappers", "changes", "quantity"),
+    [
+        ([lambda env: gym.wrappers.TransformReward(env, lambda r: r * np.nan)], {}, r"rewards must be finite, .* nan"),
+        ([], {"learning_rate": 1e30}, "the step of the parameters is not finite"),
+    ],
+    ids=["reward", "learning rate"],
+)
+def test_a_later_chapter(chapter, wrappers, changes, quantity):
+    loop, networks = LATER[chapter](wrappers, **changes)
+    with pytest.raises(FloatingPointError, match=rf"^{quantity}.* \(after \d+ steps\)$"):
+        for _ in loop:
+            pass
+    assert all(np.isfinite(network.theta).all() for network in networks)

@@ -86,6 +86,18 @@ def test_rows_without_advantage_are_still_pulled_to_the_reference():
     assert g[1] > 0  # downhill, the second logit falls
 
 
+def test_the_clip_is_at_a_fifth_and_no_reference_pulls_unless_asked():
+    """Ratios just within and just outside; a reference that is far away."""
+    policy, reference = (SoftmaxPolicy((1, 2), theta=np.array([0.0, 0, z, 0])) for z in (0.0, 9.0))
+    states, actions = np.ones((4, 1)), np.zeros(4, int)
+    old = policy(states).log_prob(actions) - np.log([1.19, 1.21, 0.81, 0.79])
+    rows = states, actions, old, np.array([1.0, 1, -1, -1]), np.ones(4)
+    g = grpo.gradient(policy, *rows, reference=reference)
+    expected = (1.19 * -0.5 + 0.81 * 0.5) / 4  # -mean Ψ (1 - π) of the two that are not clipped
+    np.testing.assert_allclose(g[:2], [expected, -expected])
+    np.testing.assert_allclose(grpo.loss(policy, *rows, reference=reference), -(1.19 + 1.2 - 0.81 - 0.8) / 4)
+
+
 def test_rows_of_other_shapes_are_refused():
     policy, x = SoftmaxPolicy((1, 2), rng=0), np.ones(3)
     for i in range(3):

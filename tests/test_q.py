@@ -12,7 +12,7 @@ from helpers import same_bits
 from scratchpg import load, save
 from scratchpg.epsilon_greedy import EpsilonGreedy
 from scratchpg.evaluate import evaluate
-from scratchpg.q import Behaviour, QNetwork
+from scratchpg.q import Behaviour, QNetwork, TwinQ
 
 SWITCHES = [
     dict(dueling=dueling, noisy=noisy, **({"atoms": 3, "v_range": (0.0, 2.0)} if atoms else {}))
@@ -108,6 +108,24 @@ def test_the_behaviour_explores_less_and_less_and_a_noisy_one_not_by_epsilon():
     policy, noise = Behaviour(q, fraction=0.5, last=0.1), q.draw(np.random.default_rng(0))
     policy.explore(0.0, noise)
     assert policy(STATES).epsilon == 0 and same_bits(policy(STATES).values, q(STATES, noise).values)
+
+
+def test_hidden_layers_are_two_of_64_unless_said_otherwise():
+    env, box = gym.make("CartPole-v1"), gym.make("Pendulum-v1")
+    assert QNetwork.for_env(env).sizes == (4, 64, 64, 2) and QNetwork.for_env(env, ()).sizes == (4, 2)
+    assert TwinQ.for_env(box).sizes == (4, 64, 64) and TwinQ.for_env(box, ()).sizes == (4,)
+    with pytest.raises(ValueError, match="sizes must be 1 or more widths"):
+        TwinQ(())
+
+
+def test_a_noisy_network_without_noise_leaves_sigma_alone():
+    q = QNetwork((STATES.shape[1], 2), rng=0, noisy=True)
+    assert not q.backward(q(STATES), np.zeros((len(STATES), 2))).any()
+
+
+def test_without_epsilon_the_best_action_is_taken():
+    pi = EpsilonGreedy(np.tile(np.eye(3), (20, 1)))
+    np.testing.assert_array_equal(pi.sample(np.random.default_rng(0)), pi.mode())
 
 
 def test_a_network_is_its_own_greedy_policy():

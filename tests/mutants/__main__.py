@@ -51,6 +51,26 @@ MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "algorithms/actor_critic": (CHAPTER, ("test_a2c.py", "test_bad_input.py", "derivation/test_3_actor_critic.py")),
     "algorithms/a2c": (CHAPTER, ("test_a2c.py", "test_bad_input.py", "derivation/test_4_a2c.py")),
     "algorithms/ppo": (CHAPTER, ("test_ppo.py", "test_bad_input.py", "derivation/test_6_ppo.py")),
+    "gaussian": ((), ("test_gaussian.py", "derivation/test_8_continuous.py")),
+    "algorithms/trpo": (
+        (*CHAPTER, "fisher_product", "natural_step", "accepts", "mean"),
+        ("test_trpo.py", "derivation/test_9_trpo.py"),
+    ),
+    "algorithms/grpo": (CHAPTER, ("test_grpo.py", "derivation/test_10_grpo.py")),
+    "epsilon_greedy": ((), ("test_q.py", "test_dqn.py", "derivation/test_11_dqn.py")),
+    "q": ((), ("test_q.py", "derivation/test_11_dqn.py", "test_sac.py")),
+    "replay": ((), ("test_replay.py", "derivation/test_11_dqn.py")),
+    "algorithms/dqn": (CHAPTER, ("test_dqn.py", "derivation/test_11_dqn.py")),
+    "algorithms/rainbow": (
+        (*CHAPTER, "project", "targets", "errors"),
+        ("derivation/test_11_dqn.py", "test_rainbow.py"),
+    ),
+    "squashed": ((), ("test_squashed.py", "derivation/test_12_sac.py")),
+    "algorithms/sac": ((*CHAPTER, "targets"), ("derivation/test_12_sac.py", "test_sac.py")),
+    "algorithms/imitation": (CHAPTER, ("derivation/test_13_imitation.py", "test_imitation.py")),
+    "algorithms/rlfd": (CHAPTER, ("derivation/test_13_imitation.py", "test_rlfd.py")),
+    "dynamics": ((), ("test_dynamics.py", "derivation/test_14_model.py")),
+    "planner": ((), ("test_mpc.py", "derivation/test_14_model.py")),
 }
 ENOUGH = 0.95
 SLOWER = 5  # a mutant that takes so many times as much processor time as everything before it may never end: killed

@@ -71,4 +71,59 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
     "optim": {
         ("SGD.step", "if norm >= self.max_grad_norm:"): "equivalent: a gradient of just this norm is multiplied by 1",
     },
+    "gaussian": {
+        ("Gaussian.sample", "return self.mean - self.std * z"): "equivalent: -z is distributed as z",
+    },
+    "algorithms/trpo": {
+        (
+            "accepts",
+            "return loss(policy, *rows) < before and mean(old.kl(policy(rows[0]))) < delta",
+        ): "a KL of just δ is one of measure 0",
+    },
+    "epsilon_greedy": {
+        (
+            "EpsilonGreedy.values",
+            "return (Softmax(self.outputs.reshape(-2, N)).probabilities @ self.z).reshape(B, A)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "EpsilonGreedy.sample",
+            "return np.where(rng.random(B) <= self.epsilon, rng.integers(A, size=B), self.mode())",
+        ): "equal but for once in 2⁵³ draws",
+    },
+    "q": {
+        (
+            "QNetwork.__init__",
+            "self.z = np.linspace(v_range[0], v_range[1], atoms or 1) if v_range else None",
+        ): "equivalent: where there is a v_range there are atoms",
+        (
+            "QNetwork.__call__",
+            "mu, sigma = self.theta.reshape(2, -2)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "QNetwork.__call__",
+            "outputs = y.reshape(len(y), self.outputs + self.dueling, -2)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "QNetwork.backward",
+            "d = d_outputs.reshape(len(d_outputs), self.outputs, -2)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "QNetwork.backward",
+            "g = net.backward(inputs, d.reshape(len(d), -2))",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        ("TwinQ.__init__", "self.net = self.nets[1]"): "equivalent: only its sizes are asked for",
+        (
+            "TwinQ.mse_gradient",
+            "return np.concatenate([net.backward(cache, d[:, None]) for net, cache, d "
+            "in zip(self.nets, caches, d_values, strict=False)])",
+        ): "equivalent: there are two nets, two caches and two rows",
+        (
+            "TwinQ.d_action",
+            "d_inputs = np.zeros((len(d_values[1]), self.sizes[0]), self.theta.dtype)",
+        ): "equivalent: both rows have the same length",
+        (
+            "TwinQ.d_action",
+            "for net, (sizes, inputs), d_Q in zip(self.nets, caches, d_values, strict=False):",
+        ): "equivalent: there are two nets, two caches and two rows",
+    },
 }
