@@ -31,7 +31,8 @@ SCRIPTS = sorted(
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
 DRAWN = [name for name in STUDIES if "cli.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]
-README = sorted(set(re.findall(r"`python examples/([^`]+)`", (EXAMPLES.parent / "README.md").read_text("utf-8"))))
+PAGES = [path.read_text("utf-8") for path in (EXAMPLES.parent / "README.md", EXAMPLES / "README.md")]
+README = sorted({command for page in PAGES for command in re.findall(r"`python examples/([^`]+)`", page)})
 CLIFF = max(env_id for env_id in gym.registry if env_id.startswith("CliffWalking-v"))  # it has no time limit
 EVALUATION = r"evaluation: mean -?\d+\.\d+ ± \d+\.\d+ over (\d+) episodes \(sampled actions\)"
 SETTINGS = {
@@ -158,6 +159,18 @@ def test_what_stale_baseline_shows(cli):
     assert ratio < 0.6 and ratio < ratio_later
     (_, _, v, ratio), (_, _, v_later, ratio_later) = joint
     assert abs(v) < 1 < v_later and ratio_later < 0.9 < ratio
+
+
+def test_in_bias_variance_what_is_unbiased_is_at_zero(cli):
+    import bias_variance as study
+
+    mdp, policy = study.corridor(3), study.constant_policy(0.7)
+    dots, curve = study.single(mdp, policy)
+    dots |= study.groups(mdp, policy)
+    unbiased = {name for name, (bias, _) in dots.items() if bias < 1e-12}
+    assert unbiased == {"REINFORCE (1.9)", "REINFORCE (1.10)", "baseline", "GRPO (10.3)"}
+    np.testing.assert_allclose(dots["GRPO (10.2)"][0], 1 / study.G)  # shorter by 1/G, in the same direction
+    np.testing.assert_allclose(curve[-1], dots["baseline"], atol=1e-12)  # λ = 1
 
 
 def test_in_mc_vs_td_n_goes_from_one_end_of_lambda_to_the_other(cli):

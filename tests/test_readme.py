@@ -28,9 +28,22 @@ def blocks(language):
     ]
 
 
-@pytest.mark.parametrize(("line", "block"), blocks("python"), ids=lambda x: f"line {x}" if isinstance(x, int) else "")
-def test_python_block_runs(line, block):
-    exec(compile("\n" * (line - 1) + block, ROOT / "README.md", "exec"), {"__name__": "__main__"})
+def test_python_blocks_run_one_after_the_other_and_print_what_stands_below(capsys):
+    namespace, printed = {"__name__": "__main__"}, []
+    for line, block in blocks("python"):
+        exec(compile("\n" * (line - 1) + block, ROOT / "README.md", "exec"), namespace)
+        printed.append(capsys.readouterr().out)
+    told, said = (text.split() for text in (blocks("text")[0][1], printed[0]))
+    assert told[:-1] == said[:-1]
+    assert float(said[-1]) < 10 * float(told[-1]) < 1e-11  # the largest difference is rounding
+
+
+def test_the_diff_it_shows_is_one_of_the_chapters():
+    before, after = ((ROOT / f"scratchpg/algorithms/{name}.py").read_text() for name in ("actor_critic", "a2c"))
+    ((_, block),) = blocks("diff")
+    lines = {sign: [line[1:] + "\n" for line in block.splitlines() if line[0] != other] for sign, other in ("-+", "+-")}
+    assert len(block.splitlines()) >= 10
+    assert "".join(lines["-"]) in before and "".join(lines["+"]) in after
 
 
 @pages
