@@ -26,7 +26,9 @@ from scratchpg.rollout import Collector
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(
-    path.stem for path in EXAMPLES.glob("*.py") if path.stem not in {"cli", "experts", "finite_sums", "reversal"}
+    path.stem
+    for path in EXAMPLES.glob("*.py")
+    if path.stem not in {"cli", "experts", "finite_sums", "intervals", "reversal"}
 )
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
