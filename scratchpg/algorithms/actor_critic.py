@@ -14,7 +14,7 @@ V is a table; here Adam takes it.
 
 Does (3.6) converge? In a table V_k → V_π if Σ α_k = ∞ and Σ α_k² < ∞ (3.9), and its mean square error can be computed
 (3.10). With V = X w an eigenvalue decides (3.11): on-policy it converges; off-policy it may diverge, the deadly triad
-(3.12). `examples/td_convergence.py` computes them all.
+(3.12). `examples/td_convergence.py` shows it.
 
 With "mc" a time limit counts as the end of an episode, as in REINFORCE: G_t sums the rewards up to it.
 
