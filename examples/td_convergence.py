@@ -14,7 +14,7 @@ so E[z zᵀ] after a step is linear in E[z zᵀ] before it. Then features, V = X
 
 What to see: α_k = ½ (1 + k/τ)^-ω. A constant step size leaves a floor of noise. For 0 < ω < 1 the error falls like
 k^(-ω/2), also where Σα² = ∞; for ω = 1 like k^(-1/2), or slower if ατ is small; for ω > 1 the steps end before the
-error does. All three of the triad diverge for γ > 5/6, though w = 0 is exact. Without one TD converges for all γ < 1.
+error does. The three of the triad diverge for γ > 5/6, though w = 0 is exact; any two converge for every γ < 1.
 """
 
 import cli
