@@ -195,7 +195,7 @@ def draw(figure, curves, goal, env_id):
             axis.set_major_formatter("{x:,.10g}")
         axis.set_minor_formatter("")
     panels[0].set_ylabel("return, mean of fresh episodes")
-    panels[1].legend()
+    panels[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def main():
