@@ -148,10 +148,10 @@ def cluster(address):
 
 
 def spread(x, form, statistic=np.median):
-    """Median [lowest … highest], or another statistic with its interval."""
+    """Median [lowest … highest], or another statistic with its interval; for a single run, what it has."""
     ends = (min(x), max(x)) if statistic is np.median else interval(x, statistic)
     middle, low, high = (f"{number:{form}}".replace("inf", "never") for number in (statistic(x), *ends))
-    return low if low == "never" else f"{middle} [{low} … {high}]"
+    return low if low == "never" or len(x) == 1 else f"{middle} [{low} … {high}]"
 
 
 def table(curves, goal, env_id):
