@@ -5,7 +5,7 @@
     (15.1) TD's: a prediction is updated by a prediction, V(s) ← r + γ V(s'). The question is what V is.
     (15.2) Efron's: n results x are drawn again from themselves, x* ~ F̂_n. The question is how sure a number is.
 
-Intervals are those of `intervals.py`: exact sums over all resamples. Their worth is
+The intervals (15.3) of mean and IQM (15.4) are those of `intervals.py`: sums over all resamples. What they are worth is
 
     (15.5) coverage = P(the interval holds the truth)
 
