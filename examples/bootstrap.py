@@ -61,20 +61,15 @@ def main():
     title = f"five runs, {', '.join(f'{x:g}' for x in RUNS)}: their mean is {mean(RUNS):.1f}, their IQM {iqm(RUNS):.1f}"
     cli.table(title, {"interval of": "", "from": ".1f", "to": ".1f"}, rows)
 
-    rng, many = np.random.default_rng(args.seed), 100 if args.smoke else 10_000
-    rows = []
+    rng, many, rows = np.random.default_rng(args.seed), 100 if args.smoke else 10_000, []
     for n in T:
         normal, kinds = (rng.normal(size=(many, n)), np.full(many, 1 / many), 0.0), (*two_kinds(n, 0.2), 420.0)
-        rows.append([coverage(way, *normal) for way in WAYS.values()])
-        rows[-1] += [coverage(WAYS[name], *kinds) for name in ("mean", "Student's")]
+        row = [coverage(way, *normal) for way in WAYS.values()]
+        rows.append([n, *row, *(coverage(WAYS[name], *kinds) for name in ("mean", "Student's"))])
     names = "mean, normal", "IQM, normal", "Student's, normal", "mean, two kinds", "Student's, two kinds"
     columns = {"runs": "d"} | dict.fromkeys(names, ".1%")
-    cli.table(
-        f"(15.5) coverage; of normal runs in {many:,} samples",
-        columns,
-        [(n, *row) for n, row in zip(T, rows, strict=True)],
-    )
-    cli.figure(args, draw, rows, names)
+    cli.table(f"(15.5) coverage; of normal runs in {many:,} samples", columns, rows)
+    cli.figure(args, draw, np.array(rows), names)
 
 
 def draw(panels, covered, names):
@@ -82,7 +77,7 @@ def draw(panels, covered, names):
     for name, statistic in ("mean", mean), ("IQM", iqm):
         panels[0].hist(statistic(RUNS[rows]), bins=np.arange(80, 511, 10), weights=p, alpha=0.6, label=name)
     panels[0].set(title="five runs: distribution of their resamples", xlabel="return", ylabel="probability")
-    panels[1].plot([*T], covered, label=names)
+    panels[1].plot(covered[:, 0], covered[:, 1:], label=names)
     panels[1].axhline(0.95, color="k", linewidth=0.8)
     panels[1].set(title="coverage of 95 % intervals", xlabel="runs")
     for axes in panels:
