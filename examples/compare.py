@@ -1,6 +1,6 @@
-"""All chapters on one environment: return against steps and against seconds, and what it takes to solve it.
+"""The chapters on one environment: return against steps and against seconds, and what it takes to solve it.
 
-    python examples/compare.py --plot curves.svg                   every chapter, seeds 0 … 4: some minutes
+    python examples/compare.py --plot curves.svg                   all that fit, seeds 0 … 4: some minutes
     python examples/compare.py ppo a2c a2c n_envs=None --seeds 10  settings go to the chapter before them,
     python examples/compare.py gamma=1.0 reinforce baseline        and to all where they stand before the first
     python examples/compare.py --cluster tcp://10.0.0.1:8786       on the machines of a Dask cluster
@@ -8,6 +8,8 @@
 A run in training only copies its policy, about every 5,000 steps. When it is over, each copy plays 100 fresh episodes
 with sampled actions. So no clock counts an evaluation, and the workers of A3C, which can't be halted for one, are
 measured as all others are. Solved is the first copy whose mean return reaches the environment's own threshold.
+The final return is that of the last copy: its median over the runs, its mean and its interquartile mean, these with
+95 % intervals, which promise more than so few runs can keep (`bootstrap.py`).
 
 As many runs as there are cores go on at the same time, which slows each of them: `--workers 1` measures undisturbed
 seconds. A3C has several processes already: its runs come last, one at a time.
@@ -24,12 +26,13 @@ from contextlib import closing
 import cli
 import gymnasium as gym
 import numpy as np
+from intervals import interval, iqm, mean
 
 from scratchpg import evaluate
 from scratchpg.plumbing.run import keep_memory
 
-CHAPTERS = ["reinforce", "baseline", "actor_critic", "a2c", "a3c", "ppo"]
-MORE = ["trpo", "grpo", "dqn", "rainbow"]  # to be named, if they are to take part
+CHAPTERS = ["reinforce", "baseline", "actor_critic", "a2c", "a3c", "ppo", "trpo", "grpo", "dqn", "rainbow", "sac"]
+WITH_EXPERT = ["imitation", "rlfd"]  # only if they are named: what the expert shows costs them no step
 
 
 def variants(words):
@@ -39,17 +42,17 @@ def variants(words):
     for word in words[first:] or CHAPTERS:
         if "=" in word:
             found[-1] += (word,)
-        elif word in CHAPTERS + MORE:
+        elif word in CHAPTERS + WITH_EXPERT:
             found.append((word, *words[:first]))
         else:
-            raise ValueError(f"no such chapter: {word}; there are {', '.join(CHAPTERS + MORE)}")
+            raise ValueError(f"no such chapter: {word}; there are {', '.join(CHAPTERS + WITH_EXPERT)}")
     return list(dict.fromkeys(found))
 
 
 class Rehearsal(cli.Run):
     """A run that ends before its first update."""
 
-    def updates(self, loop, *networks):
+    def updates(self, loop, *_, **networks):
         loop.close()
         return ()
 
@@ -57,16 +60,15 @@ class Rehearsal(cli.Run):
 class CopyingRun(cli.Run):
     """A run that shows nothing, but copies its policy about every so many steps."""
 
-    every = 5_000
-
-    def updates(self, loop, policy, value=None):
-        self.policy, self.due, self.begin = policy, self.every, time.perf_counter()
+    def updates(self, loop, policy, *_, **networks):
+        self.networks, self.due, self.begin = {"policy": policy}, self.every, time.perf_counter()
         self.copies = [(0, 0.0, policy.theta.copy())]
         return loop
 
     def show(self, progress):
         if progress.steps >= min(self.due, self.settings["total_steps"]):
-            self.copies.append((progress.steps, time.perf_counter() - self.begin, self.policy.theta.copy()))
+            seconds = time.perf_counter() - self.begin
+            self.copies.append((progress.steps, seconds, self.trained()["policy"].theta.copy()))
             self.due = (progress.steps // self.every + 1) * self.every
 
 
@@ -90,19 +92,38 @@ def learn(variant, seed, options, every):
         fault = str(error)
     episodes, rows = cli.SMOKE_EPISODES if run.args.smoke else cli.EPISODES, []
     with closing(run.make_env(episodes)) as env:
+        policy = run.networks["policy"]
         for steps, seconds, theta in run.copies:
-            run.policy.theta = theta
-            rows.append((steps, seconds, evaluate(run.policy, env, episodes=episodes, seed=run.evaluation_seed).mean()))
+            policy.theta = theta
+            rows.append((steps, seconds, evaluate(policy, env, episodes=episodes, seed=run.evaluation_seed).mean()))
     return np.array(rows), fault
+
+
+def fitting(chosen, named, options):
+    """The variants that can learn on this environment. One that can not is left out, with a word; it is an error if the
+    user named the chapters, or if none can."""
+    fit, faults = [], []
+    for variant in chosen:
+        try:
+            run, script = prepare(Rehearsal, variant, 0, options)
+            script.learn(run, **run.settings)
+            fit.append(variant)
+        except cli.WRONG as fault:
+            faults.append((" ".join(variant), fault))
+    if faults and (named or not fit):
+        raise faults[0][1]
+    for name, fault in faults:
+        print(f"{name} is left out: {fault}")
+    return fit
 
 
 def finished(executor, jobs):
     """Have any executor `learn` the jobs; yields (job, future) as each is done."""
-    alone = [[job] for job in jobs if job[0][0] == "a3c"]
+    groups = [job for job in jobs if job[0][0] != "a3c"], *([job] for job in jobs if job[0][0] == "a3c")
     futures = {}
     with executor:
         try:
-            for group in [[job for job in jobs if [job] not in alone], *alone]:
+            for group in groups:
                 futures = {executor.submit(learn, *job): job for job in group}
                 for future in as_completed(futures):
                     yield futures[future], future
@@ -126,29 +147,27 @@ def cluster(address):
     return Client(address).get_executor(pure=False)
 
 
-def solved(rows, goal):
-    """Steps and seconds at which the return first reached the goal; infinite if it never did."""
-    reached = rows[rows[:, 2] >= goal, :2]
-    return reached[0] if len(reached) else np.array([np.inf, np.inf])
+def spread(x, form, statistic=np.median):
+    """Median [lowest … highest], or another statistic with its interval; for a single run, what it has."""
+    ends = (min(x), max(x)) if statistic is np.median else interval(x, statistic)
+    middle, low, high = (f"{number:{form}}".replace("inf", "never") for number in (statistic(x), *ends))
+    return low if low == "never" or len(x) == 1 else f"{middle} [{low} … {high}]"
 
 
-def spread(values, form):
-    """Median [lowest … highest]."""
-    median, low, high = (f"{x:{form}}".replace("inf", "never") for x in (np.median(values), min(values), max(values)))
-    return low if low == "never" else f"{median} [{low} … {high}]"
-
-
-def table(curves, goal):
-    """One line for each variant, with how many of its finished runs solved the environment."""
-    lines = [("chapter", "solved", "steps: median [range]", "seconds: median [range]", "final return: median [range]")]
+def table(curves, goal, env_id):
+    """One line for each variant, with how many of its n finished runs solved the environment."""
+    rows = []
     for name, runs in curves.items():
-        line = ["-"] * 3
+        line, final = ["-"] * 3, [rows[-1, 2] for rows in runs]
         if goal is not None:
-            steps, seconds = np.transpose([solved(rows, goal) for rows in runs])
-            line = [f"{np.isfinite(steps).sum()}/{len(runs)}", spread(steps, ",.0f"), spread(seconds, ".2f")]
-        lines.append((name, *line, spread([rows[-1, 2] for rows in runs], ".4g")))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+            first = [next((row[:2] for row in rows if row[2] >= goal), (np.inf, np.inf)) for rows in runs]
+            steps, seconds = np.transpose(first)
+            line = [f"{np.isfinite(steps).sum()}", spread(steps, ",.0f"), spread(seconds, ".2f")]
+        rows.append(
+            (name, len(runs), *line, *(spread(final, ".4g", statistic) for statistic in (np.median, mean, iqm)))
+        )
+    columns = dict.fromkeys(("chapter", "n", "solved", "steps", "seconds", "final return", "its mean", "its IQM"), "")
+    cli.table(f"{env_id}: medians [lowest … highest]; mean and IQM [95 % interval]", columns, rows)
 
 
 def draw(figure, curves, goal, env_id):
@@ -176,7 +195,7 @@ def draw(figure, curves, goal, env_id):
             axis.set_major_formatter("{x:,.10g}")
         axis.set_minor_formatter("")
     panels[0].set_ylabel("return, mean of fresh episodes")
-    panels[1].legend()
+    panels[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def main():
@@ -204,12 +223,10 @@ def main():
         if 0 in (args.seeds, args.every, args.steps):
             raise ValueError("--seeds, --every and --steps must be at least 1")
         chosen = variants(args.words)
-        for variant in chosen:  # whatever is wrong with one shows now
-            run, script = prepare(Rehearsal, variant, 0, options)
-            script.learn(run, **run.settings)
         goal = gym.spec(args.env.rpartition(":")[2]).reward_threshold if args.goal is None else args.goal
         local = ProcessPoolExecutor(args.workers, initializer=cli.leave_signals_to_the_parent)
         executor = cluster(args.cluster) if args.cluster else local
+        chosen = fitting(chosen, any("=" not in word for word in args.words), options)
     except cli.WRONG as error:
         parser.error(" ".join(str(error).split()))
 
@@ -222,9 +239,8 @@ def main():
                 if not fault:
                     rows, fault = future.result()
                     curves[name].append(rows)
-                    print(
-                        f"{n}/{len(jobs)}  {name}, seed {seed}: {rows[-1, 2]:.4g} after {rows[-1, 1]:.1f} s", flush=True
-                    )
+                    what = f"{rows[-1, 2]:.4g} after {rows[-1, 1]:.1f} s"
+                    print(f"{n}/{len(jobs)}  {name}, seed {seed}: {what}", flush=True)
                 if fault:
                     cli.error(f"error: {name}, seed {seed}: {fault}")
                     status = cli.FAILED
@@ -234,7 +250,7 @@ def main():
         cli.error("interrupted: here is what was finished")
         status = cli.TERMINATED if isinstance(end, cli.Terminated) else cli.INTERRUPTED
     curves = {name: runs for name, runs in curves.items() if runs}
-    print("\n" + table(curves, goal))
+    table(curves, goal, args.env)
     if figure and curves:
         draw(figure, curves, goal, args.env)
         figure.savefig(args.plot)

@@ -26,7 +26,9 @@ from scratchpg.rollout import Collector
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(
-    path.stem for path in EXAMPLES.glob("*.py") if path.stem not in {"cli", "experts", "finite_sums", "reversal"}
+    path.stem
+    for path in EXAMPLES.glob("*.py")
+    if path.stem not in {"cli", "experts", "finite_sums", "intervals", "reversal"}
 )
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
@@ -531,27 +533,48 @@ CURVES = {  # rows of steps, seconds and return, of a run each
 CURVES = {name: [np.array(rows, float) for rows in runs] for name, runs in CURVES.items()}
 
 
+FINAL = "485 [470 … 500] 485 [470 … 500] 485 [470 … 500]", "474 474 474"
+
+
 @pytest.mark.parametrize(
-    ("goal", "lines"),
+    ("goal", "ppo", "a2c"),
     [
-        (
-            475,
-            ["ppo 2/2 14 [10 … 18] 2.25 [1.00 … 3.50] 485 [470 … 500]", "a2c n_envs=2 0/1 never never 474 [474 … 474]"],
-        ),
-        (
-            500,
-            [
-                "ppo 1/2 never [24 … never] never [4.00 … never] 485 [470 … 500]",
-                "a2c n_envs=2 0/1 never never 474 [474 … 474]",
-            ],
-        ),
-        (None, ["ppo - - - 485 [470 … 500]", "a2c n_envs=2 - - - 474 [474 … 474]"]),
+        (475, "2 14 [10 … 18] 2.25 [1.00 … 3.50]", "0 never never"),
+        (500, "1 never [24 … never] never [4.00 … never]", "0 never never"),
+        (None, "- - -", "- - -"),
     ],
 )
-def test_compare_table(compare, goal, lines):
-    head, *rest = compare.table(CURVES, goal).splitlines()
-    assert head.split()[:2] == ["chapter", "solved"]
-    assert [" ".join(line.split()) for line in rest] == lines
+def test_compare_table(goal, ppo, a2c, compare, capsys):
+    compare.table(CURVES, goal, "CartPole-v1")
+    _, title, head, *rest = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
+    assert title.startswith("CartPole-v1: ") and head.startswith("chapter n solved steps seconds ")
+    assert rest == [f"ppo 2 {ppo} {FINAL[0]}", f"a2c n_envs=2 1 {a2c} {FINAL[1]}"]
+
+
+def test_compare_says_how_sure_a_mean_is(compare):
+    """Of five runs, one of which failed: all 5^5 resamples, with no random number."""
+    from intervals import iqm, mean
+
+    x = [500.0, 500.0, 500.0, 480.0, 100.0]
+    resamples = np.sort(np.array([*itertools.product(x, repeat=5)]).mean(axis=1))
+    low, high = resamples[[78, -79]]  # 2.5 % of 3,125 is 78.1
+    assert compare.spread(x, ".4g") == "500 [100 … 500]"
+    assert compare.spread(x, ".4g", mean) == f"416 [{low:.4g} … {high:.4g}]" == "416 [256 … 500]"
+    assert compare.spread(x, ".4g", iqm).startswith("493.3 [")
+
+
+@pytest.mark.parametrize(
+    ("env", "missing"), [("CartPole-v1", ["sac"]), ("Pendulum-v1", ["dqn", "rainbow"]), ("FrozenLake-v1", ["sac"])]
+)
+def test_compare_takes_all_chapters_that_fit(env, missing, compare, capsys):
+    chosen, options = compare.variants([]), ["--env", env, "--smoke"]
+    fit = compare.fitting(chosen, False, options)
+    assert [variant for variant in chosen if variant not in fit] == [(name,) for name in missing]
+    words = capsys.readouterr().out.splitlines()
+    assert [line.split(" is left out: ")[0] for line in words] == missing
+    assert all("action space" in line for line in words)
+    with pytest.raises(ValueError, match="action space"):
+        compare.fitting([("a2c",), (missing[0],)], True, options)
 
 
 def test_compare_plot(compare, cli):
@@ -596,7 +619,7 @@ def test_compare_words(compare):
         ("a2c", "gamma=1.0", "n_envs=2", "n_steps=5"),
         ("a2c", "gamma=1.0"),
     ]
-    assert {variant[0] for variant in compare.variants([])} | {*compare.MORE} <= set(CHAPTERS)
+    assert {variant[0] for variant in compare.variants([])} | {*compare.WITH_EXPERT} | {"mpc"} == set(CHAPTERS)
 
 
 @pytest.mark.parametrize(
@@ -631,13 +654,14 @@ def test_compare_takes_any_executor(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
     status, out, err = run("compare", "ppo", "a2c", "--smoke", "--cluster", "tcp://here:8786")
     assert (status, err, asked) == (0, "", ["tcp://here:8786"])
-    assert re.findall(r"^(\w+) +0/1 +never +never", out, re.MULTILINE) == ["ppo", "a2c"]
+    assert re.findall(r"^(\w+) +1 +0 +never +never", out, re.MULTILINE) == ["ppo", "a2c"]
 
 
-def test_compare_learns_what_the_script_learns(compare, cli, run):
+@pytest.mark.parametrize("settings", [[], ["normalize_observations=True"]])  # of the copies, too
+def test_compare_learns_what_the_script_learns(settings, compare, cli, run):
     """The last copy of a run is the policy that the chapter's script ends with."""
-    evaluation = last_line(run("ppo", "--smoke", "--seed", 3)[1])
-    rows, fault = compare.learn(("ppo",), 3, ["--smoke"], 400)
+    evaluation = last_line(run("ppo", "--smoke", "--seed", 3, *settings)[1])
+    rows, fault = compare.learn(("ppo", *settings), 3, ["--smoke"], 400)
     assert fault is None and (rows[0, :2] == 0).all() and (np.diff(rows[:, :2], axis=0) > 0).all()
     assert rows[-2, 0] < 1000 <= rows[-1, 0] and rows[0, 2] != rows[-1, 2]
     assert f"mean {rows[-1, 2]:.1f} " in evaluation
@@ -661,7 +685,7 @@ def test_compare_reports_a_run_that_fails_and_goes_on(run, monkeypatch):
     monkeypatch.setattr(algorithms.a2c, "train", train)
     status, out, err = run("compare", "a2c", "baseline", "--smoke")
     assert (status, err) == (1, "error: a2c, seed 0: it broke\n")
-    assert re.search(r"^baseline +0/1", out, re.MULTILINE) and not re.search(r"^a2c +", out, re.MULTILINE)
+    assert re.search(r"^baseline +1 +0 ", out, re.MULTILINE) and not re.search(r"^a2c +", out, re.MULTILINE)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
@@ -674,7 +698,7 @@ def test_ctrl_c_ends_a_comparison(send):
         out, err = process.communicate(timeout=60)
     assert first.startswith("1/3  ppo total_steps=400, seed 0: ")
     assert (process.returncode, err) == (130, "interrupted: here is what was finished\n")
-    assert re.fullmatch(r"\nchapter .*\nppo total_steps=400 +0/1 .*\n", out)
+    assert re.fullmatch(r"\nCartPole-v1: .*\nchapter .*\nppo total_steps=400 +1 +0 .*\n", out)
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
 

@@ -12,12 +12,17 @@ here on γ^t is left out, as is common: for γ < 1 the estimate is then not that
 REINFORCE without `keep_gamma_t`). A step of SGD on (2.3) over B rows with rate η is (3.5) or (3.6) with α = 2η/B where
 V is a table; here Adam takes it.
 
+Does (3.6) converge? In a table V_k → V_π if Σ α_k = ∞ and Σ α_k² < ∞ (3.9), and its mean square error can be computed
+(3.10). With V = X w an eigenvalue decides (3.11): on-policy it converges; off-policy it may diverge, the deadly triad
+(3.12). `examples/td_convergence.py` shows it.
+
 With "mc" a time limit counts as the end of an episode, as in REINFORCE: G_t sums the rewards up to it.
 
-Use "td" to learn within long or endless episodes: predicting from predictions has little variance, and is biased while
-V is wrong; with one update per step it takes few steps and many seconds. "mc" is REINFORCE with a baseline, without its
-γ^t and as a mean over steps. The loss of a single step is noise around 0: watch the return. Source: Sutton & Barto
-2018, 13.5, and their (3.14), (6.1), (6.2), (6.5) for (3.3), (3.5), (3.6), (3.7), with R_{t+1} for r_t.
+Use "td" to learn within long or endless episodes: to predict from predictions, called bootstrapping (15.1), has little
+variance, and is biased while V is wrong; with one update per step it takes few steps and many seconds. "mc" is
+REINFORCE with a baseline, without its γ^t and as a mean over steps. The loss of a single step is noise around 0: watch
+the return. Source: Sutton & Barto 2018, 13.5, and their (3.14), (6.1), (6.2), (6.5) for (3.3), (3.5), (3.6), (3.7),
+with R_{t+1} for r_t.
 """
 
 from ..optim import Adam

@@ -24,9 +24,6 @@ BOOK = (FOLDER / "README.md").read_text(encoding="utf-8")
 LAST = {1: 12, 2: 5, 3: 12, 4: 4, 5: 1, 6: 3, 7: 4}  # of each section of the derivation, part I
 LAST |= {8: 9, 9: 8, 10: 7, 11: 16, 12: 15, 13: 8, 14: 8, 15: 5}  # and of the parts after it
 EQUATIONS = [f"{section}.{i}" for section, last in LAST.items() for i in range(1, last + 1)]
-# Who adds the tests of these takes them from this list, and puts their links into the book
-WAITING = ["3.9", "3.10", "3.11", "3.12", "15.1", "15.2", "15.3", "15.4", "15.5"]
-COMPLETE = [number for number in EQUATIONS if number not in WAITING]
 
 # number and links of an entry; no empty line comes between them
 ENTRIES = re.findall(r"^\*\*\((\d+\.\d+)\)\*\* (?:.+\n)+?```math\n(?:.+\n)+?```\n((?:.+\n)*)", BOOK, re.MULTILINE)
@@ -47,13 +44,13 @@ def definitions(folder):
 def test_every_equation_has_a_test():
     names = [getattr(node, "name", "") for node in definitions(ROOT / "tests")]
     tested = {f"{m[1]}.{m[2]}" for name in names if (m := re.match(r"test_eq_(\d+)_(\d+)_\w", name))}
-    assert [number for number in EQUATIONS if number not in tested] == WAITING
+    assert [number for number in EQUATIONS if number not in tested] == []
 
 
 def test_every_equation_stands_in_a_docstring():
     folders = ROOT / "scratchpg", ROOT / "examples"
     docstrings = " ".join(ast.get_docstring(node) or "" for folder in folders for node in definitions(folder))
-    assert [number for number in COMPLETE if f"({number})" not in docstrings] == []
+    assert [number for number in EQUATIONS if f"({number})" not in docstrings] == []
 
 
 def test_the_book_has_every_equation_once_and_in_order():
@@ -80,7 +77,7 @@ def test_the_links_of_an_equation(number, links):
             assert stem == file.stem and f"({number})" in about(file, names)
             labels.append("function")
     kinds = " ".join(labels)
-    assert re.fullmatch(r"" if number in WAITING else r"(function )+test( study)*", kinds)
+    assert re.fullmatch(r"(function )+test( study)*", kinds)
     assert "study" in labels or not number.startswith("7.")
 
 
