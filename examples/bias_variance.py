@@ -6,10 +6,10 @@ Exactly, over all trajectories of a corridor, and all groups of them. V is half 
 way from 0: what bootstraps from it is biased. Var[ĝ] is that of the estimate by one episode, or the mean over a group,
 times the size of the group.
 
-What to see: a true return costs variance, a prediction costs bias, and λ goes from one to the other. A baseline costs no
-bias, be it V or the rest of the group; but the mean of three others is a noisy one, and here worse than none. What
-shortens or turns the gradient is bias, too: a group's mean with one's own return in it (10.2), a division by its
-standard deviation (10.4), a dropped γ^t.
+What to see: a true return costs variance, a prediction costs bias, and λ goes from one to the other. A baseline costs
+no bias, be it V or the rest of the group; but the mean of three others is noisy, and here worse than none. What shortens
+or turns the gradient is bias, too: a mean with one's own return in it (10.2), a division by the standard deviation of
+the group (10.4), a dropped γ^t.
 """
 
 import cli
