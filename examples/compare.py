@@ -181,21 +181,24 @@ def draw(figure, curves, goal, env_id):
         panels[column].set(xscale="log", xlabel=label)
         panels[column].grid(alpha=0.3)
         if goal is not None:
-            panels[column].axhline(goal, color="0.5", linestyle=":", label="solved")
-        for name, runs in curves.items():
+            panels[column].axhline(goal, color="0.5", linestyle=":")
+        for number, (name, runs) in enumerate(curves.items(), start=1):
             begin, end = max(rows[1, column] for rows in runs), max(rows[-1, column] for rows in runs)
             x = np.geomspace(begin, end, 40)
             returns = [np.interp(x, rows[:, column], rows[:, 2]) for rows in runs]
             low, median, high = np.quantile(returns, [0.25, 0.5, 0.75], axis=0)
-            (line,) = panels[column].plot(x, median, label=name)
+            (line,) = panels[column].plot(x, median)
             panels[column].fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+            height = median.min() + np.ptp(median) * number / (len(curves) + 1)  # of its name, each at one of its own
+            place = x[np.argmax(median >= height)], height
+            style = {"color": line.get_color(), "fontsize": 9, "fontweight": "bold"}
+            panels[column].annotate(name, place, (4, 0), textcoords="offset points", **style)
         axis, (begin, end) = panels[column].xaxis, panels[column].get_xlim()
         if end < 100 * begin:  # powers of ten alone are too few, and what Matplotlib writes between them overlaps
             axis.set_major_locator(MaxNLocator(4) if end < 5 * begin else LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter("{x:,.10g}")
         axis.set_minor_formatter("")
     panels[0].set_ylabel("return, mean of fresh episodes")
-    panels[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def main():

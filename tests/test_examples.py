@@ -583,11 +583,8 @@ def test_compare_plot(compare, cli):
     compare.draw(figure, CURVES, 475, "")
     for column, axes in enumerate(figure.axes):
         goal, ppo, a2c = axes.lines
-        assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == [
-            "solved",
-            ppo.get_label(),
-            a2c.get_label(),
-        ]
+        assert [text.get_text() for text in axes.texts] == list(CURVES)
+        assert [text.get_color() for text in axes.texts] == [ppo.get_color(), a2c.get_color()]
         assert set(goal.get_ydata()) == {475}
         x, y = ppo.get_data()
         np.testing.assert_allclose((x[0], x[-1]), [(12, 24), (3, 4)][column])
