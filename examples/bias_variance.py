@@ -1,15 +1,16 @@
-"""Every weight Ψ_t in one picture: how much ĝ = Σ_t Ψ_t ∇log π_θ(a_t|s_t) scatters, and how far its mean is from ∇J.
+"""Bias and variance of ĝ = Σ_t Ψ_t ∇log π_θ(a_t|s_t) for the weights Ψ_t of the chapters, in one picture.
 
     python examples/bias_variance.py --plot bias_variance.png
 
 Exactly, over all trajectories of a corridor, and all groups of them. V is half of the true one, as of a critic on its
-way from 0: what bootstraps from it is biased. Var[ĝ] is that of the estimate by one episode, or the mean over a group,
-times the size of the group.
+way from 0: what bootstraps from it is biased. Each dot has the Ψ of its chapter: from the actor-critic on they leave out
+γ^t: the full line, from λ = 0 to 1; the broken one has it. Var[ĝ] is that of the estimate by one episode; of GRPO
+that of the mean over a group, times the size of the group.
 
 What to see: a true return costs variance, a prediction costs bias, and λ goes from one to the other. A baseline costs
-no bias, be it V or the rest of the group; but the mean of three others is noisy, and here worse than none. What shortens
-or turns the gradient is bias, too: a mean with one's own return in it (10.2), a division by the standard deviation of
-the group (10.4), a dropped γ^t.
+no bias, be it V or the rest of the group; but the mean of three others is noisy, and here worse than none. A mean with
+one's own return in it (10.2) makes ĝ shorter by 1/G, and nothing else; a division by the standard deviation of the group
+(10.4) makes it much shorter, and turns it.
 """
 
 import cli
@@ -23,7 +24,7 @@ LAMBDAS = np.linspace(0, 1, 21)
 
 
 def single(mdp, policy):
-    """Bias / |∇J| and Var[ĝ] of what one episode is enough for: {name: (bias, variance)}, and the curve of λ."""
+    """(bias / |∇J|, Var[ĝ]) by name, where one episode is enough; and along λ, without γ^t and with it."""
     batch = mdp.trajectories(policy)
     R = discounted(batch.rewards, GAMMA, batch.ended)
     v, next_v = (LEARNED * x for x in true_values(mdp, policy, batch, GAMMA))
@@ -32,14 +33,14 @@ def single(mdp, policy):
     weights = {
         "REINFORCE (1.9)": np.broadcast_to(R[0], R.shape),
         "REINFORCE (1.10)": discounts * R,
-        "without γ^t": R,
+        "REINFORCE without γ^t": R,
         "baseline": discounts * (R - v),
     }
     exact, p = mdp.gradient(policy, GAMMA), batch.probability
     dots = {name: place(estimates(batch, policy, psi), p, exact) for name, psi in weights.items()}
-    curve = np.array([place(estimates(batch, policy, discounts * x), p, exact) for x in A])
-    dots |= {"actor-critic, TD": curve[0], "A2C, A3C, PPO, TRPO: λ = 0.95": curve[-2]}
-    return dots, curve
+    lines = np.array([[place(estimates(batch, policy, f * x), p, exact) for x in A] for f in (1, discounts)])
+    dots |= {"actor-critic, TD": lines[0, 0], "A2C, A3C, PPO, TRPO: λ = 0.95": lines[0, -2]}
+    return dots, lines
 
 
 def groups(mdp, policy):
@@ -70,20 +71,21 @@ def place(g, p, exact):
 def main():
     args = cli.study(__doc__)
     mdp, policy = corridor(4), constant_policy(0.6)
-    dots, curve = single(mdp, policy)
+    dots, lines = single(mdp, policy)
     dots |= groups(mdp, policy)
     title = f"corridor, γ = {GAMMA}, V = {LEARNED} V^π, groups of {G}"
     cli.table(title, {"Ψ_t": "", "bias / |∇J|": ".4f", "Var[ĝ]": ".2f"}, ((name, *xy) for name, xy in dots.items()))
-    cli.figure(args, draw, dots, curve, panels=1)
+    cli.figure(args, draw, dots, lines, panels=1)
 
 
-def draw(axes, dots, curve):
-    axes.plot(*curve.T, "-", color="tab:gray", zorder=0)
+def draw(axes, dots, lines):
+    for line, style, name, offset in zip(lines, ("-", "--"), ("without γ^t", "with γ^t"), (9, -50), strict=True):
+        axes.plot(*line.T, style, color="tab:gray", zorder=0)
+        axes.annotate(name, line[14], (offset, -4), textcoords="offset points", fontsize=8, color="tab:gray")
     for name, (bias, variance) in dots.items():
         axes.plot(bias, variance, "o", color="tab:red" if "GRPO" in name else "tab:blue")
         offset = (6, -10) if name == "REINFORCE (1.10)" else (6, 3)
-        axes.annotate(name, (bias, variance), xytext=offset, textcoords="offset points", fontsize=8)
-    axes.annotate("λ from 0 to 1", curve[10], xytext=(6, 6), textcoords="offset points", fontsize=8, color="tab:gray")
+        axes.annotate(name, (bias, variance), offset, textcoords="offset points", fontsize=8)
     axes.set(xlabel="bias: |E[ĝ] - ∇J| / |∇J|", ylabel="variance of ĝ", xlim=(-0.05, 1))
 
 
