@@ -109,8 +109,7 @@ def train(
     check.bound(max_grad_norm=max_grad_norm)
     rng = make_rng(seed, rng)
     collector, shuffler = Collector(env, expert, rng), rng.spawn(1)[0]
-    settings: dict[str, Any] = {"batch_size": batch_size, "n_epochs": n_epochs}
-    settings |= {"learning_rate": learning_rate, "max_grad_norm": max_grad_norm}
+    passes: dict[str, Any] = dict(batch_size=batch_size, n_epochs=n_epochs, learning_rate=learning_rate)
 
     def updates() -> Loop:
         states, actions = [], []  # D, round by round
@@ -119,7 +118,8 @@ def train(
             met, _ = batch.samples()
             states.append(met)
             actions.append(expert(met).mode())  # (13.6)  D ← D ∪ {(s, π*(s))}
-            error = clone(policy, np.concatenate(states), np.concatenate(actions), rng=shuffler, **settings)
+            data = np.concatenate(states), np.concatenate(actions)
+            error = clone(policy, *data, **passes, max_grad_norm=max_grad_norm, rng=shuffler)
             if dagger:
                 collector.policy = policy
             yield collector.progress(loss=error)
