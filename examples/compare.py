@@ -61,13 +61,17 @@ class CopyingRun(cli.Run):
 
     def updates(self, loop, policy, value=None):
         self.policy, self.due, self.begin = policy, self.every, time.perf_counter()
-        self.copies = [(0, 0.0, policy.theta.copy())]
+        self.networks, self.copies = {"policy": policy}, []
+        self.copy(0, 0.0)
         return loop
 
     def show(self, progress):
         if progress.steps >= min(self.due, self.settings["total_steps"]):
-            self.copies.append((progress.steps, time.perf_counter() - self.begin, self.policy.theta.copy()))
+            self.copy(progress.steps, time.perf_counter() - self.begin)
             self.due = (progress.steps // self.every + 1) * self.every
+
+    def copy(self, steps, seconds):
+        self.copies.append((steps, seconds, self.trained()["policy"].theta.copy()))
 
 
 def prepare(kind, variant, seed, options):

@@ -500,6 +500,16 @@ def test_evaluation_of_small_returns_keeps_two_digits(run_main):
     assert re.fullmatch(r"evaluation: mean \d\.\d\d ± \d\.\d\d over 10 episodes \(sampled actions\)", last_line(out))
 
 
+def test_greedy_evaluates_the_most_probable_actions(run, tmp_path):
+    """A policy that knows where to push and is hardly surer than a coin."""
+    theta = np.array([0, 0, 0, 0, 0, 0.01, 0, 0.01, 0, 0], np.float32)  # to the side it leans and falls to
+    save(tmp_path / "x.npz", SoftmaxPolicy((4, 2), theta=theta), env="CartPole-v1")
+    for options, actions, low, high in [([], "sampled", 10, 40), (["--greedy"], "greedy", 100, 500)]:
+        _, out, _ = run("ppo", "--load", tmp_path / "x.npz", "--steps", 0, *options)
+        mean = re.fullmatch(rf"evaluation: mean (.+) ± .+ over 100 episodes \({actions} actions\)", last_line(out))[1]
+        assert low < float(mean) <= high
+
+
 def test_every_chapter_has_its_script():
     assert set(CHAPTERS) == {module.name for module in pkgutil.iter_modules(algorithms.__path__)}
 
@@ -621,10 +631,11 @@ def test_compare_takes_any_executor(run, monkeypatch):
     assert re.findall(r"^(\w+) +0/1 +never +never", out, re.MULTILINE) == ["ppo", "a2c"]
 
 
-def test_compare_learns_what_the_script_learns(compare, cli, run):
+@pytest.mark.parametrize("settings", [(), ("normalize_observations=True",)])
+def test_compare_learns_what_the_script_learns(settings, compare, cli, run):
     """The last copy of a run is the policy that the chapter's script ends with."""
-    evaluation = last_line(run("ppo", "--smoke", "--seed", 3)[1])
-    rows, fault = compare.learn(("ppo",), 3, ["--smoke"], 400)
+    evaluation = last_line(run("ppo", "--smoke", "--seed", 3, *settings)[1])
+    rows, fault = compare.learn(("ppo", *settings), 3, ["--smoke"], 400)
     assert fault is None and (rows[0, :2] == 0).all() and (np.diff(rows[:, :2], axis=0) > 0).all()
     assert rows[-2, 0] < 1000 <= rows[-1, 0] and rows[0, 2] != rows[-1, 2]
     assert f"mean {rows[-1, 2]:.1f} " in evaluation
