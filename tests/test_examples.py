@@ -31,7 +31,8 @@ SCRIPTS = sorted(
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
 DRAWN = [name for name in STUDIES if "cli.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]
-README = sorted(set(re.findall(r"`python examples/([^`]+)`", (EXAMPLES.parent / "README.md").read_text("utf-8"))))
+PAGES = [directory.joinpath("README.md").read_text("utf-8") for directory in (EXAMPLES.parent, EXAMPLES)]
+README = sorted({command for page in PAGES for command in re.findall(r"`python examples/([^`]+)`", page)})
 CLIFF = max(env_id for env_id in gym.registry if env_id.startswith("CliffWalking-v"))  # it has no time limit
 EVALUATION = r"evaluation: mean -?\d+\.\d+ ± \d+\.\d+ over (\d+) episodes \(sampled actions\)"
 SETTINGS = {
