@@ -152,6 +152,7 @@ def command_line(train: Train, settings: Settings, doc: str | None) -> Parser:
     add("--log", metavar="FILE", help="write steps, episodes, mean return and diagnostics as CSV, a line per update")
     add("--plot", metavar="FILE", help="draw return against steps: .png, .svg, .pdf, … (needs matplotlib)")
     add("--render", action="store_true", help=f"show {SHOWN_EPISODES} episodes after the training (needs pygame)")
+    add("--greedy", action="store_true", help="evaluate with the most probable actions instead of drawn ones")
     add("--smoke", action="store_true", help=f"the whole path in short: {SMOKE_STEPS} steps, {SMOKE_EPISODES} episodes")
     return parser
 
@@ -367,11 +368,11 @@ class Run:
         show = evaluating(episodes)
         show(0)
         with closing(self.make_env(min(episodes, 25))) as env:
-            seed = self.evaluation_seed
-            returns = evaluate(self.trained()["policy"], env, episodes=episodes, seed=seed, report=show)
+            settings = {"episodes": episodes, "greedy": self.args.greedy, "seed": self.evaluation_seed}
+            returns = evaluate(self.trained()["policy"], env, **settings, report=show)
         mean, std = returns.mean(), returns.std()
-        digits = 1 if abs(mean) >= 10 else 2
-        return f"evaluation: mean {mean:.{digits}f} ± {std:.{digits}f} over {episodes} episodes (sampled actions)"
+        digits, actions = 1 if abs(mean) >= 10 else 2, "greedy" if self.args.greedy else "sampled"
+        return f"evaluation: mean {mean:.{digits}f} ± {std:.{digits}f} over {episodes} episodes ({actions} actions)"
 
 
 class ProgressBar:

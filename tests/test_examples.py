@@ -516,6 +516,16 @@ def test_evaluation_of_small_returns_keeps_two_digits(run_main):
     assert re.fullmatch(r"evaluation: mean \d\.\d\d ± \d\.\d\d over 10 episodes \(sampled actions\)", last_line(out))
 
 
+def test_greedy_evaluates_the_most_probable_actions(run, tmp_path):
+    """A policy that knows where to push and is hardly surer than a coin."""
+    theta = np.array([0, 0, 0, 0, 0, 0.01, 0, 0.01, 0, 0], np.float32)  # to the side it leans and falls to
+    save(tmp_path / "x.npz", SoftmaxPolicy((4, 2), theta=theta), env="CartPole-v1")
+    for options, actions, low, high in [([], "sampled", 10, 40), (["--greedy"], "greedy", 100, 500)]:
+        _, out, _ = run("ppo", "--load", tmp_path / "x.npz", "--steps", 0, *options)
+        mean = re.fullmatch(rf"evaluation: mean (.+) ± .+ over 100 episodes \({actions} actions\)", last_line(out))[1]
+        assert low < float(mean) <= high
+
+
 def test_every_chapter_has_its_script():
     assert set(CHAPTERS) == {module.name for module in pkgutil.iter_modules(algorithms.__path__)}
 
