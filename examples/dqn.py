@@ -32,7 +32,7 @@ SETTINGS = {
         "exploration_fraction": 0.16,
         "exploration_final_eps": 0.04,
     },
-    "LunarLander-v3": {"hidden": (128, 128), "gradient_steps": 4, "exploration_fraction": 0.12},
+    "LunarLander-v3": {"hidden": (128, 128), "gradient_steps": 4, "exploration_fraction": 0.3},
 }
 
 if __name__ == "__main__":

@@ -42,8 +42,9 @@ SETTINGS = {
     "LunarLander-v3": {
         "hidden": (128, 128),
         "v_range": (-200.0, 200.0),
+        "noisy": False,
         "gradient_steps": 2,
-        "learning_rate": (5e-4, 0.0),
+        "exploration_fraction": 0.3,
     },
 }
 
