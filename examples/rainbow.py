@@ -24,6 +24,7 @@ def learn(run, n_envs, hidden, dueling, atoms, v_range, noisy, **settings):
 
 SETTINGS = {
     "default": {
+        "total_steps": 100_000,
         "n_envs": None,
         "hidden": (64, 64),
         "dueling": True,
