@@ -26,6 +26,7 @@ def learn(run, n_envs, hidden, **settings):
 MUJOCO = {"total_steps": 300_000, "buffer_size": 300_000, "learning_starts": 5_000, "gradient_steps": 2}
 SETTINGS = {
     "default": {
+        "total_steps": 100_000,
         "n_envs": None,
         "hidden": (64, 64),
         "train_freq": 4,

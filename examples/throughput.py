@@ -21,9 +21,11 @@ import cli
 import gymnasium as gym
 import numpy as np
 
-from scratchpg import Policy, SoftmaxPolicy, Value, a2c, actor_critic, baseline, ppo, reinforce
+from scratchpg import Policy, QNetwork, SoftmaxPolicy, Value, a2c, actor_critic, baseline, dqn, ppo, rainbow, reinforce
 from scratchpg.optim import Adam
 from scratchpg.plumbing.run import get_threads, keep_memory, undisturbed
+from scratchpg.replay import PrioritizedReplay, Replay
+from scratchpg.rollout import Batch
 
 TD = dict(learning_rate=3e-4, value_learning_rate=3e-3, max_grad_norm=np.inf)
 BOX = dict(n_steps=256, n_epochs=10, batch_size=64)
@@ -41,6 +43,15 @@ RUNS = {
     "Pendulum-v1": {"ppo, 4 x 256, 10 epochs of 64": (ppo.train, 4, BOX, 64, 10)},
     "Hopper-v5": {"ppo, 4 x 256, 10 epochs of 64": (ppo.train, 4, BOX, 64, 10)},
 }
+ALL_SIX = {"dueling": True, "atoms": 51, "v_range": (0.0, 100.0), "noisy": True}
+# name: (train, hidden, batch, switches of the network); what SB3 has against all three is its DQN, without a switch
+OF_VALUES = {
+    "dqn, 64-64, batch 32": (dqn.train, (64, 64), 32, {}),
+    "dqn, 256-256, batch 128": (dqn.train, (256, 256), 128, {}),
+    "rainbow, all six, 64-64, batch 32": (rainbow.train, (64, 64), 32, ALL_SIX),
+}
+REPLAYED = dict(train_freq=4, gradient_steps=1, learning_starts=100, buffer_size=100_000, exploration_fraction=1e-6)
+STORED = 10_000, 100_000, 1_000_000
 PEERS = "stable_baselines3", "torch"
 BATCHES = 1, 64, 256, 2048, 16384
 
@@ -73,6 +84,49 @@ def training(env_id, train, n_envs, settings, hidden):
         return steps - before
 
     return update
+
+
+def training_values(train, hidden, batch_size, switches):
+    """The same for a chapter that learns values, from a replay."""
+    env = cli.make_env("CartPole-v1", None)
+    q = QNetwork.for_env(env, hidden, rng=0, **switches)
+    loop = train(env, q, total_steps=10**9, seed=0, batch_size=batch_size, learning_rate=1e-4, **REPLAYED)
+    for progress in loop:
+        if progress.steps > REPLAYED["learning_starts"]:
+            break
+
+    def update():
+        next(loop)
+        return REPLAYED["train_freq"]
+
+    return update
+
+
+def replaying(kind, stored):
+    """A function that adds 4 transitions to a full replay, learns from 32, and counts as 4 steps; nothing acts."""
+    rng, replay = np.random.default_rng(0), kind(stored, n_steps=3)
+    q = QNetwork((4, 64, 64, 2), rng)
+    optimizer = Adam(q.theta, 1e-4)
+
+    def batch(T):
+        states, actions = rng.standard_normal((T + 1, 1, 4)).astype(np.float32), rng.integers(2, size=(T, 1))
+        terminated, no, yes = rng.random((T, 1)) < 0.05, np.zeros((T, 1), bool), np.ones((T, 1), bool)
+        return Batch(states, actions, np.ones((T, 1)), terminated, no, yes)
+
+    while len(replay) < stored:
+        replay.add(batch(1_000))
+    new = batch(4)
+
+    def step():
+        replay.add(new)
+        sample = replay.sample(32, rng)
+        targets = sample.rewards + sample.discounts * q(sample.next_states).values.max(axis=1)
+        optimizer.step(dqn.gradient(q, sample.states, sample.actions, targets))
+        if kind is PrioritizedReplay:
+            replay.update(sample.places, targets)
+        return 4
+
+    return step
 
 
 def bare_environment(env_id, n_envs):
@@ -152,6 +206,28 @@ def peer(env_id, train, n_envs, settings, hidden):
     def learn():
         agent.learn(chunk)
         return chunk
+
+    return learn
+
+
+def peer_of_values(hidden, batch_size):
+    """Stable-Baselines3's DQN at the same hyperparameters, as a function like `training_values`'s."""
+    import stable_baselines3 as sb3
+
+    agent = sb3.DQN(
+        "MlpPolicy",
+        gym.make("CartPole-v1"),
+        policy_kwargs={"net_arch": list(hidden)},
+        device="cpu",
+        batch_size=batch_size,
+        learning_rate=1e-4,
+        target_update_interval=1_000,  # in steps of the environment; ours is 250 in steps of φ
+        **REPLAYED,
+    )
+
+    def learn():
+        agent.learn(1_000, reset_num_timesteps=False)
+        return 1_000
 
     return learn
 
@@ -250,6 +326,24 @@ def main():
                 ours = (ours + rate(learned, args.seconds)) / 2  # before and after: the speed of the machine drifts
                 print(f"{theirs:9,.0f}{ours / theirs:8.1f}", end="")
             print(flush=True)
+
+    print(f"\n{'from a replay, steps per second':33}  training", end="")
+    print("  SB3's DQN   ratio" if args.peers else "")
+    for name, (train, sizes, batch_size, switches) in OF_VALUES.items():
+        learned = training_values(train, sizes, batch_size, switches)
+        ours = rate(learned, args.seconds)
+        print(f"{name:33}{ours:10,.0f}", end="", flush=True)
+        if args.peers:
+            theirs = rate(peer_of_values(sizes, batch_size), args.seconds)
+            ours = (ours + rate(learned, args.seconds)) / 2
+            print(f"{theirs:11,.0f}{ours / theirs:8.1f}", end="")
+        print(flush=True)
+
+    print(f"\n{'µs per step, without acting':33}{'':2}", *(f"{stored:>11,} stored" for stored in STORED))
+    for kind in Replay, PrioritizedReplay:
+        steps = [replaying(kind, 1_000 if args.smoke else stored) for stored in STORED]
+        times = [[1e6 / bare_rate(step, args.seconds / 8) for step in steps] for _ in range(5)]
+        print(f"{kind.__name__:35}", *(f"{x:18.1f}" for x in np.median(times, axis=0)), flush=True)
 
     peers = "   PyTorch    ratio" if args.peers else ""
     print(f"\n{'one update of PPO, both nets':34}{'µs':>10}{'products':>11}{'ratio':>9}{peers}")
