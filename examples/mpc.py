@@ -28,7 +28,10 @@ def swing_up(states, actions, next_states):
 
 
 REWARDS = {"CartPole-v1": upright, "Pendulum-v1": swing_up}
-PLANS = {"CartPole-v1": {"n_plans": 150, "n_elites": 15, "n_rounds": 3}}
+PLANS = {
+    "CartPole-v1": {"n_plans": 150, "n_elites": 15, "n_rounds": 3},
+    "Pendulum-v1": {"horizon": 18, "n_plans": 100, "n_elites": 10},
+}
 
 
 def learn(run, hidden, **settings):
