@@ -26,7 +26,6 @@ import gymnasium as gym
 import numpy as np
 
 from scratchpg import evaluate
-from scratchpg.plumbing.run import keep_memory
 
 CHAPTERS = ["reinforce", "baseline", "actor_critic", "a2c", "a3c", "ppo"]
 MORE = ["trpo", "grpo", "dqn", "rainbow"]  # to be named, if they are to take part
@@ -81,7 +80,7 @@ def prepare(kind, variant, seed, options):
 
 def learn(variant, seed, options, every):
     """Train. Rows of (steps, seconds, mean return), the first before any training; and what went wrong, or None."""
-    keep_memory()  # as cli.main does
+    cli.keep_memory()  # as cli.main does
     run, script = prepare(CopyingRun, variant, seed, options)
     run.every, fault = every, None
     try:

@@ -22,7 +22,7 @@ import numpy as np
 
 from scratchpg import SoftmaxPolicy, Value, a2c, actor_critic, baseline, ppo, reinforce
 from scratchpg.optim import Adam
-from scratchpg.plumbing.run import get_threads, keep_memory, undisturbed
+from scratchpg.plumbing.run import get_threads, undisturbed
 
 TD = dict(learning_rate=3e-4, value_learning_rate=3e-3, max_grad_norm=np.inf)
 # name: (train, environments (None: a single one), settings, rows of a gradient, times that each row is used)
@@ -212,7 +212,7 @@ def main():
         parser.error(f"--hidden must be at least 1, not {args.hidden}")
     if args.peers and not all(map(importlib.util.find_spec, PEERS)):
         parser.error(f"--peers needs {' and '.join(PEERS)}: pip install stable-baselines3")
-    keep_memory()  # as cli.main does
+    cli.keep_memory()  # as cli.main does
     hidden = args.hidden, args.hidden
     with undisturbed():
         threads = get_threads()
