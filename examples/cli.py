@@ -14,7 +14,6 @@ import importlib
 import inspect
 import io
 import itertools
-import json
 import math
 import os
 import re
@@ -271,19 +270,17 @@ class Run:
         chapter = train.__module__.rpartition(".")[2]
         asked = {"chapter": chapter, "env": self.env_id, "env_args": env_args, **given}
         asked |= {} if args.seed is None else {"seed": args.seed}
-        self.anew = resume.anew(self.loaded.state, json.loads(json.dumps(asked)))  # as it would be in a file
-        before = {} if self.anew else self.loaded.state["run"]
+        before, self.anew = resume.run_that_goes_on(self.loaded.state, asked)  # anew: why it does not, or None
         seed = args.seed or before.get("seed", 0)
-        self.settings = settings["default"] | settings.get(self.env_id, {})
-        self.settings |= {name: tuple(x) if isinstance(x, list) else x for name, x in before.items() if name in known}
-        self.settings |= given
+        before_settings = {name: x for name, x in before.items() if name in known}
+        self.settings = settings["default"] | settings.get(self.env_id, {}) | before_settings | given
         defaults = {name: setting(f"{name}={value}")[1] for name, (value, _) in known.items()}
-        about = {"chapter": chapter, "env": self.env_id, "env_args": env_args, "seed": seed}
-        self.about = about | defaults | self.settings  # what --load compares
+        self.about = {"chapter": chapter, "env": self.env_id, "env_args": env_args, "seed": seed}
+        self.about |= defaults | self.settings  # all that a later --load compares
         self.rng = np.random.default_rng(seed)
         self.evaluation_seed = int(self.rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training
-        if not self.anew:
-            self.rng.bit_generator.state = self.loaded.state["collector.origin"]  # the networks have been drawn
+        if before:
+            self.rng.bit_generator.state = self.loaded.state["collector.origin"]  # as after the networks were drawn
         self.title = f"{chapter} on {self.env_id}, seed {seed}"
         self.state = self.loaded.state  # where the run stands between two updates, for --save
         self.normalizer: Any = None  # the wrapper of the training's environment that normalises observations
@@ -316,8 +313,9 @@ class Run:
         self.networks = {"policy": policy, "value": value, **networks}
         total_steps, steps = self.settings["total_steps"], 0
         if total_steps and not self.anew:
-            steps = self.go_on(loop)
+            steps = self.loaded.state["collector.steps"]
             error(f"{self.args.load}: going on at step {steps:,} of {total_steps:,}")
+            self.go_on(loop)
         elif total_steps:
             if self.args.load:
                 error(f"{self.args.load}: a new run begins with its networks, as {self.anew}")
@@ -327,21 +325,20 @@ class Run:
         self.keep()
         return loop if total_steps else ()
 
-    def go_on(self, loop: Updates) -> int:
-        """Bring a run to where the one stood that was loaded; returns the steps that it had made."""
+    def go_on(self, loop: Updates) -> None:
+        """Bring a run to where the one stood that was loaded."""
         try:
             resume.go_on(loop, {name: x for name, x in self.loaded.state.items() if name != "run"})
-        except ValueError:
-            loop.close()
-            raise
-        return loop.steps
+        except ValueError as fault:
+            raise ValueError(f"{fault}; with another --seed, a new run begins with its networks") from None
+        finally:
+            loop.begun = True  # whatever comes, nobody forgot it
 
     def keep(self) -> None:
         """Note where the run stands between two updates: within one, nothing could go on from there."""
         if self.args.save and self.settings["total_steps"]:
-            self.state, self.kept = resume.state(self.loop), time.perf_counter()
-            if self.state:
-                self.state["run"] = self.about
+            state, self.kept = resume.state(self.loop), time.perf_counter()
+            self.state = state and state | {"run": self.about}
 
     def show(self, progress: Progress) -> None:
         """Show how far it is, note the curve, save now and then."""

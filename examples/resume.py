@@ -6,7 +6,7 @@ stand. All this is arrays and numbers. How far a schedule is follows from the nu
 
 Only an environment can not be written to a file. But its seed and what it is told decide all that it does; so note is
 taken of every action, and an environment that is told the same again comes to where it stood. In a file that is a byte
-per step for discrete actions; telling it again takes as long as the environment alone took.
+for a discrete action and four for each number of another; telling it again takes as long as the environment alone took.
 """
 
 import json
@@ -21,10 +21,10 @@ class Recorded:
     """The environments of a collector, and note of what they are told after they were seeded."""
 
     def __init__(self, collector):
-        self.envs, shape = collector.envs, collector.envs.action_shape
-        kind = collector.policy.theta.dtype if shape else np.min_scalar_type(collector.policy.outputs - 1)
+        self.envs, self.rows = collector.envs, 0
+        shape, actions = collector.envs.action_shape, collector.policy.outputs
+        kind = collector.policy.theta.dtype if shape else np.min_scalar_type(actions - 1)  # such as uint8
         self.actions = np.zeros((1_000, self.envs.n, *shape), kind)  # a row for each step, and room for more
-        self.rows = 0
         self.begins = []  # the rows before which all began anew
 
     def __getattr__(self, name):
@@ -131,16 +131,17 @@ def put(part, name, saved):
         setattr(part, name, plain(saved))
 
 
-def anew(saved, asked):
-    """Why a new run begins instead of the one whose state is saved; None if that one goes on.
+def run_that_goes_on(saved, asked):
+    """What was noted of the run whose state is saved, and None; or {} and why a new run begins instead.
 
     asked: what the command line says of the run; what it does not say is as it was.
     """
+    asked = json.loads(json.dumps(asked))  # as it comes from a file: a tuple is a list
     if "run" not in saved:
-        return "it holds no run that can go on"
+        return {}, "it holds no run that can go on"
     run, steps = saved["run"], saved["collector.steps"]
     if others := [name for name in asked if name != "total_steps" and run.get(name) != asked[name]]:
-        return f"its run is one with {', '.join(f'{name}={run.get(name)!r}' for name in others)}"
+        return {}, f"its run is one with {', '.join(f'{name}={run.get(name)!r}' for name in others)}"
     if steps >= asked.get("total_steps", run["total_steps"]):
-        return f"its run has made {steps:,} steps already (--steps for more)"
-    return None
+        return {}, f"its run has made {steps:,} steps already (--steps for more)"
+    return {name: tuple(x) if isinstance(x, list) else x for name, x in run.items()}, None

@@ -25,9 +25,8 @@ from scratchpg import Progress, SoftmaxPolicy, Value, algorithms, load, save
 from scratchpg.rollout import Collector
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = sorted(
-    path.stem for path in EXAMPLES.glob("*.py") if path.stem not in {"cli", "experts", "finite_sums", "reversal"}
-)
+HELPERS = {"cli", "experts", "finite_sums", "resume", "reversal"}
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in HELPERS)
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
 DRAWN = [name for name in STUDIES if "cli.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]

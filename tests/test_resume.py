@@ -318,7 +318,7 @@ def test_a_script_goes_on_bit_for_bit(script, args, run, tmp_path):
 def test_a_process_that_is_stopped_anywhere_goes_on_bit_for_bit(send, run, tmp_path):
     """Within an update most likely: it goes on from the end of one before it, a second ago at most."""
     a, b = tmp_path / "a.npz", tmp_path / "b.npz"
-    words = ["--env", "Acrobot-v1", "n_envs=4", "n_steps=32", "total_steps=20000"]
+    words = ["--env", "Acrobot-v1", "n_envs=4", "n_steps=32", "total_steps=8000"]
     script = [sys.executable, EXAMPLES / "ppo.py", *words, "--save", b]
     environment = os.environ | {"PYTHONPATH": str(Path(scratchpg.__file__).parents[1])}
     ignored = signal.signal(signal.SIGINT, signal.SIG_DFL)  # that it is ignored would be inherited
@@ -327,14 +327,14 @@ def test_a_process_that_is_stopped_anywhere_goes_on_bit_for_bit(send, run, tmp_p
     ) as process:
         signal.signal(signal.SIGINT, ignored)
         for line in process.stdout:
-            if int(re.match(r"steps +([\d,]+)", line)[1].replace(",", "")) >= 4_000:
+            if int(re.match(r"steps +([\d,]+)", line)[1].replace(",", "")) >= 2_000:
                 break
         process.send_signal(send)
         process.communicate(timeout=60)
     assert process.returncode not in (0, 1, 2)
     assert run("ppo", *words, "--save", a)[0] == 0
     status, _, err = run("ppo", *words, "--save", b, "--load", b)
-    assert status == 0 and re.fullmatch(r".*b\.npz: going on at step [\d,]+ of 20,000\n", err)
+    assert status == 0 and re.fullmatch(r".*b\.npz: going on at step [\d,]+ of 8,000\n", err)
     assert all(same_bits(one, other) for one, other in zip(networks(a), networks(b), strict=True))
 
 
@@ -375,15 +375,19 @@ def test_a_file_without_a_run_begins_anew_and_says_so(run, stopped):
     status, _, err = run("a2c", "--load", stopped, "--steps", 40)
     expected = f"{stopped}: a new run begins with its networks, as it holds no run that can go on\n"
     assert (status, err) == (0, expected)
-    assert run("a2c", "--load", stopped, "--steps", 0)[2] == ""  # where nothing begins, nothing is said
 
 
-def test_a_run_can_be_made_longer(run, stopped, tmp_path):
+def test_an_evaluation_says_nothing_of_runs_and_keeps_what_is_saved(run, stopped, tmp_path):
+    assert run("a2c", "--load", stopped, "--steps", 0, "--save", tmp_path / "y.npz")[2] == ""
+    assert load(tmp_path / "y.npz").state.keys() == load(stopped).state.keys() != set()
+
+
+def test_a_run_can_be_made_longer(run, stopped):
     assert run("a2c", "--load", stopped, "--save", stopped)[2] == f"{stopped}: going on at step 25 of 1,000\n"
     made = f"{load(stopped).state['collector.steps']:,}"
     status, out, err = run("a2c", "--load", stopped, "--steps", 1500)
     assert (status, err) == (0, f"{stopped}: going on at step {made} of 1,500\n") and " / 1,500" in out
-    status, _, err = run("a2c", "--load", stopped)
+    status, _, err = run("a2c", "--load", stopped, "--steps", 900)
     reason = f"as its run has made {made} steps already (--steps for more)"
     assert (status, err) == (0, f"{stopped}: a new run begins with its networks, {reason}\n")
 
@@ -393,7 +397,10 @@ def test_a_run_whose_environment_is_another_now_is_refused(run, stopped, monkeyp
 
     monkeypatch.setitem(cli.WRAPPERS, "FrozenLake-v1", lambda env: gym.wrappers.TimeLimit(env, 2))
     status, out, err = run("a2c", "--load", stopped)
-    assert (status, out) == (2, "") and re.fullmatch(r"error: .*did not come to where they stood.*\n", err)
+    going_on, wrong = err.splitlines()
+    assert (status, out, going_on) == (2, "", f"{stopped}: going on at step 25 of 1,000")
+    assert re.fullmatch("error: .*did not come to where they stood: .*; with another --seed, a new run begins.*", wrong)
+    assert run("a2c", "--load", stopped, "--seed", 4, "--steps", 20)[0] == 0
 
 
 def test_the_arguments_of_the_environment_are_saved_with_the_networks(run, stopped, monkeypatch):
