@@ -39,8 +39,23 @@ ENVIRONMENTS = {
     "floats for actions": lambda: gym.make_vec("Pendulum-v1", 2, max_episode_steps=20),
     "normalised": lambda: NormalizeObservation(gym.make_vec("CartPole-v1", 3, vectorization_mode="sync")),
     "actions from 3": lambda: ScriptedVector([SCRIPTS, SCRIPTS[1:]], action_space=gym.spaces.Discrete(2, start=3)),
-    "300 actions": lambda: Scripted(SCRIPTS, action_space=gym.spaces.Discrete(300)),
+    "a single one of three lengths": lambda: Scripted(SCRIPTS),
+    "300 actions from -7": lambda: Echo(),
 }
+
+
+class Echo(gym.Env):
+    """Shows the sum of all actions since it was seeded."""
+
+    observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (2,)), gym.spaces.Discrete(300, start=-7)
+
+    def reset(self, *, seed=None, options=None):
+        self.t, self.sum = 0, 0 if seed is not None else self.sum
+        return np.array([self.sum, 0], np.float32), {}
+
+    def step(self, action):
+        self.t, self.sum = self.t + 1, self.sum + action
+        return np.array([self.sum, self.t], np.float32), 1.0, self.t == 7, False, {}
 
 
 @pytest.fixture
