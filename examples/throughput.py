@@ -23,7 +23,7 @@ import numpy as np
 
 from scratchpg import Policy, QNetwork, SoftmaxPolicy, Value, a2c, actor_critic, baseline, dqn, ppo, rainbow, reinforce
 from scratchpg.optim import Adam
-from scratchpg.plumbing.run import get_threads, keep_memory, undisturbed
+from scratchpg.plumbing.run import get_threads, undisturbed
 from scratchpg.replay import PrioritizedReplay, Replay
 from scratchpg.rollout import Batch
 
@@ -295,7 +295,7 @@ def main():
         parser.error(f"--hidden must be at least 1, not {args.hidden}")
     if args.peers and not all(map(importlib.util.find_spec, PEERS)):
         parser.error(f"--peers needs {' and '.join(PEERS)}: pip install stable-baselines3")
-    keep_memory()  # as cli.main does
+    cli.keep_memory()  # as cli.main does
     hidden = args.hidden, args.hidden
     with undisturbed():
         threads = get_threads()

@@ -25,11 +25,8 @@ from scratchpg import Progress, SoftmaxPolicy, Value, algorithms, load, save
 from scratchpg.rollout import Collector
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = sorted(
-    path.stem
-    for path in EXAMPLES.glob("*.py")
-    if path.stem not in {"cli", "experts", "finite_sums", "intervals", "reversal"}
-)
+HELPERS = {"cli", "experts", "finite_sums", "intervals", "resume", "reversal"}
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in HELPERS)
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
 DRAWN = [name for name in STUDIES if "cli.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]
@@ -508,7 +505,8 @@ def test_a_policy_saved_without_a_value_gets_a_new_one(run, tmp_path):
     path = tmp_path / "networks.npz"
     run("reinforce", "--smoke", "--env", "FrozenLake-v1", "--save", path)
     status, _, err = run("a2c", "--smoke", "--load", path, "--save", path)  # on the environment that the file names
-    assert (status, err) == (0, "")
+    new = f"{path}: a new run begins with its networks, as its run is one with chapter='reinforce'\n"
+    assert (status, err) == (0, new)
     assert load(path).env == "FrozenLake-v1" and load(path).value.sizes == (16, 64, 64)
 
 
@@ -736,6 +734,20 @@ def test_sigterm_ends_a_script_at_once_and_keeps_what_was_learned(script, args, 
         assert np.any(load(tmp_path / "x.npz").policy.theta)
 
 
+@pytest.mark.parametrize("error", [None, OSError, TypeError, AttributeError])
+def test_memory_is_kept_where_it_is_possible(error, cli, monkeypatch):
+    called = []
+
+    def library(name):
+        if error:
+            raise error
+        return SimpleNamespace(mallopt=lambda *setting: called.append(setting))
+
+    monkeypatch.setattr(cli.ctypes, "CDLL", library)
+    cli.keep_memory()
+    assert called == ([] if error else [(-1, 1 << 28), (-3, 1 << 25)])
+
+
 # Environments of one's own
 
 
@@ -876,6 +888,21 @@ def test_watch_renders_on_the_screen(run, saved, monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     status, out, _ = run("watch", saved, "--episodes", 1)
     assert status == 0 and re.fullmatch(r"episode 1: return \d+\n", out)
+
+
+def test_watch_ends_when_its_window_is_closed(run, saved, monkeypatch):
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    collect, steps = Collector.collect, []
+
+    def closing(self, n_steps):
+        steps.append(1)
+        if len(steps) == 3:
+            pygame.event.post(pygame.event.Event(pygame.QUIT))
+        return collect(self, n_steps)
+
+    monkeypatch.setattr(Collector, "collect", closing)
+    assert run("watch", saved) == (0, "", "") and len(steps) == 3
 
 
 def test_watch_repeats_a_seed_and_can_be_greedy(run, saved):
