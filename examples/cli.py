@@ -49,6 +49,7 @@ SAVE_SECONDS = 10.0
 KEEP_SECONDS = 1.0  # between two notes of where the run stands, to which --load may have to go back
 DONE, FAILED, WRONG_USE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143  # exit statuses
 WRONG = TypeError, ValueError, OSError, ImportError, gym.error.Error  # what the wrong use of a script raises
+NOTHING = SimpleNamespace(policy=None, value=None, env=None, env_args={}, state={})  # what is loaded without --load
 
 Learn = Callable[..., None]
 Train = Callable[..., Updates]
@@ -240,9 +241,6 @@ def arguments(env_id: str, given: dict[str, Any]) -> dict[str, Any]:
         return given
     error(f"{env_id} has no time limit: episodes end after {LONG:,} steps (or --env-args max_episode_steps=N)")
     return {"max_episode_steps": LONG, **given}
-
-
-NOTHING = SimpleNamespace(policy=None, value=None, env=None, env_args={}, state={})  # what is loaded without --load
 
 
 class Run:

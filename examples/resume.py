@@ -7,6 +7,14 @@ stand. All this is arrays and numbers. How far a schedule is follows from the nu
 Only an environment can not be written to a file. But its seed and what it is told decide all that it does; so note is
 taken of every action, and an environment that is told the same again comes to where it stood. In a file that is a byte
 for a discrete action and four for each number of another; telling it again takes as long as the environment alone took.
+
+    loop = ppo.train(env, policy, value, seed=0)
+    resume.record(loop)                                                    then iterate, as far as you like
+    save("run.npz", policy, value, state=resume.state(loop))
+
+    loaded = load("run.npz")                                               later, elsewhere
+    loop = ppo.train(env, loaded.policy, loaded.value, seed=0)             all else as before
+    resume.go_on(loop, loaded.state)                                       then iterate
 """
 
 import json
