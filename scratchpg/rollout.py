@@ -185,7 +185,7 @@ class Collector:
         self.returns_so_far += np.add.reduce(batch.rewards[begin:])
         check.finite("observations", batch.states)
         check.finite("rewards", batch.rewards)
-        self.state, self.steps = batch.states[-1], self.steps + steps
+        self.state, self.steps = batch.states[-1].copy(), self.steps + steps  # the batch is the caller's
         return steps
 
 
