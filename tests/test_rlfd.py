@@ -79,6 +79,16 @@ def test_it_does_not_matter_how_often_the_demonstrations_are_given(demonstration
     np.testing.assert_allclose(trained(twice)[0].theta, trained(demonstrations)[0].theta, atol=1e-5)
 
 
+@pytest.mark.parametrize("function", [rlfd.loss, rlfd.gradient])
+def test_unless_said_otherwise_there_is_no_entropy_and_the_demonstrations_count_once(function):
+    policy = SoftmaxPolicy((3, 2), rng=1, dtype=float)
+    rows = np.eye(3), np.array([0, 1, 1]), np.array([1.0, -1.0, 2.0]), np.ones((2, 3)), np.array([0, 1])
+    plain = function(policy, *rows)
+    np.testing.assert_array_equal(plain, function(policy, *rows, ent_coef=0.0, demo_coef=1.0))
+    for other in {"ent_coef": 1.0}, {"demo_coef": 2.0}:
+        assert np.any(plain != function(policy, *rows, **other))
+
+
 def test_the_weights_of_the_demonstrations_count():
     policy, _ = networks()
     rng = np.random.default_rng(0)

@@ -126,4 +126,11 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "for net, (sizes, inputs), d_Q in zip(self.nets, caches, d_values, strict=False):",
         ): "equivalent: there are two nets, two caches and two rows",
     },
+    "algorithms/sac": {
+        (
+            "gradient",
+            "smaller = np.stack([values[0] <= values[1], values[0] >= values[1]])",
+        ): "equal but where two networks agree to the bit",
+        ("gradient", "smaller = np.stack([values[0] < values[1], values[0] > values[1]])"): "the same",
+    },
 }
