@@ -1,4 +1,4 @@
-"""Planning: the search for actions a_0 … a_{H-1} that are good by a model; and its first action, as a policy."""
+"""Planning: search for actions a_0 … a_{H-1} that are good according to a model, and take the first one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Planner:
 def plan(planner: Planner, state: Array, rng: np.random.Generator, before: Array | None = None) -> Array:
     """(14.4)  The mean of the last elites, (H, d); of integers the most frequent ones, (H,).
 
-    before: the plan that was found at the state before: in a Box the search goes on from it, one step later.
+    before: the plan found one step earlier. In a Box the search starts from it, moved on by one step.
     """
     q = planner.q
     if before is not None and planner.actions == "Box":
@@ -103,7 +103,7 @@ def imagined_returns(planner: Planner, state: Array, plans: Array) -> Array:
 
 
 def folded(model: Dynamics) -> Model:
-    """The same function as it is now, quicker: scales folded into W_1, b_1, W_L, b_L, actions looked up unchecked."""
+    """The model as it is now, but faster: scales folded into W_1, b_1, W_L, b_L, actions looked up unchecked."""
     net, n, dtype = MLP(model.net.sizes, theta=model.theta.copy()), model.sizes[0], model.theta.dtype
     (W, b), (W_L, b_L), (mu, sigma, mu_d, sigma_d) = net.layers[0], net.layers[-1], model.scales.astype(dtype)
     W[:n] /= sigma[:, None]
