@@ -56,14 +56,15 @@ def evaluate(
                 pi = policy(states.astype(policy.theta.dtype))
                 states, rewards, terminated, truncated = envs.step(pi.mode() if greedy else pi.sample(rng))
             check.finite("rewards", rewards)
-            G, t = np.where(resets, 0, G + rewards), np.where(resets, 0, t + 1)
+            G, t = np.where(resets, 0, G + rewards), np.where(resets, 0, t + 1)  # a reset row is no step
             ended = resets = terminated | truncated
             too_long = (t >= limit) & ~ended & running
             for n in np.flatnonzero((ended & running) | too_long):
                 returns[n].append(float(G[n]))
                 report(sum(map(len, returns)))
                 running[n] = len(returns[n]) < wanted[n] and not too_long[n]
-            G[ended], t[ended], cut = 0, 0, cut + int(too_long.sum())
+            cut += int(too_long.sum())
+            G[ended], t[ended] = 0, 0
     if cut and not max_steps:
         message = f"{cut} of {episodes} episodes were cut off after {LONG} steps, as {env} has no time limit"
         warnings.warn(f"{message}; max_steps sets another", RuntimeWarning, stacklevel=2)

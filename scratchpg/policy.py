@@ -33,7 +33,9 @@ class Policy(Network):
         `Policy.for_env` chooses the class: GaussianPolicy for a Box of actions, else SoftmaxPolicy.
         start: more arguments of that class, such as `dtype`.
         """
-        kind: Any = cls if cls.actions else GaussianPolicy if check.has_box(env) else SoftmaxPolicy
+        kind: Any = cls
+        if cls.actions is None:
+            kind = GaussianPolicy if check.has_box(env) else SoftmaxPolicy
         sizes = check.observation_size(env), *check.widths(0, hidden=hidden), check.action_size(env, kind.actions)
         return kind(sizes, rng, **start)
 

@@ -156,7 +156,7 @@ def explained_variance(targets: Array, values: Array) -> float:
         raise ValueError(
             f"targets and values must have one shape, not empty; got {np.shape(targets)}, {np.shape(values)}"
         )
-    variance = np.var(targets) if np.ptp(targets) else 0.0
+    variance = np.var(targets) if np.ptp(targets) else 0.0  # of equal ones exactly 0
     return float(1 - np.var(np.subtract(targets, values)) / variance) if variance > 0 else np.nan
 
 

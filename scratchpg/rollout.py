@@ -156,9 +156,9 @@ class Collector:
         ended = batch.ended
         all_valid = not (np.count_nonzero(ended) or self.resetting)
         if not all_valid:
-            batch.valid[0] = self.t >= 0
+            batch.valid[0] = self.t >= 0  # the row after an end is a reset row
             batch.valid[1:] = ~ended[:-1]
-        steps, self.t, begin = int(np.count_nonzero(batch.valid)), self.t + len(ended), 0
+        steps, self.t, begin = int(np.count_nonzero(batch.valid)), self.t + len(ended), 0  # t of the next batch
         if wanted is not None:
             batch.valid &= ended.cumsum(axis=0) - ended < wanted  # how many ended before this row
         if not all_valid:
@@ -169,7 +169,7 @@ class Collector:
                 self.returns_so_far += np.add.reduce(batch.rewards[begin : end + 1])
                 self.returns += self.returns_so_far[ended[end]].tolist()
                 self.episodes += int(np.count_nonzero(ended[end]))
-                self.returns_so_far[ended[end]], begin = 0, end + 1
+                self.returns_so_far[ended[end]], begin = 0, end + 1  # sum on from the next row
                 self.t[ended[end]] = len(ended) - end - 2  # a reset row comes between
             self.resetting = bool(ended[-1].any())
         self.returns_so_far += np.add.reduce(batch.rewards[begin:])

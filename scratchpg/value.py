@@ -34,7 +34,7 @@ class Value(Network):
     def __call__(self, states: Array) -> Array:
         """V_φ(s) of every state: (B,) for (B, observation), (T, N) for (T, N, observation)."""
         states = np.asarray(states)
-        rows = states if states.ndim < 2 else states.reshape(-1, states.shape[-1])
+        rows = states if states.ndim < 2 else states.reshape(-1, states.shape[-1])  # the net refuses (obs,)
         return self.net(rows)[:, 0].reshape(states.shape[:-1])
 
     def mse(self, states: Array, targets: Array) -> float:

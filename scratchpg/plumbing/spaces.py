@@ -52,7 +52,7 @@ class Single:
         if self.ended:
             observations, info = self.reset()
             return observations, np.zeros(1), ONE[False], ONE[False], info
-        result = self.env.step(actions.item() if actions.dtype.kind in "iu" else actions[0, ...])
+        result = self.env.step(actions.item() if actions.dtype.kind in "iu" else actions[0, ...])  # an int or a row
         observation, reward, terminated, truncated, info = _returned("step", result, NUMBERS)
         self.ended = bool(terminated or truncated)
         return [observation], np.array([reward]), ONE[bool(terminated)], ONE[bool(truncated)], info
@@ -106,9 +106,8 @@ class Environments:
         result = self.env.step(self._taken(actions))
         if self.vector:
             _returned("step", result, ARRAYS)
-            for i, kinds in (1, "fiu"), (2, "b"), (3, "b"):
+            for name, i, kinds in ("rewards", 1, "fiu"), ("terminated", 2, "b"), ("truncated", 3, "b"):
                 if result[i].shape != self.lead or result[i].dtype.kind not in kinds:
-                    name = ("rewards", "terminated", "truncated")[i - 1]
                     kind = "numbers" if name == "rewards" else "True or False"
                     raise ValueError(f"{name} must be {kind}, one for each of {self.n} environments, not {result[i]!r}")
         observations, rewards, terminated, truncated, _ = result
