@@ -1,7 +1,7 @@
 """PPO, proximal policy optimisation: use each batch several times, but let it change the policy only a little.
 
-(7.2) One large vanilla step can push 50/50 to 99/1, and exploration dies. PPO takes many small ones. Each
-sample weighs r_t, up to the clip: further out it pushes no more. (7.1) r_t also repairs the bias of a batch used again.
+(7.2) One large vanilla step can push 50/50 to 99/1, and exploration dies. PPO takes many small ones. Each sample
+weighs r_t, but does not push r_t beyond 1 ± ε. (7.1) r_t also repairs the bias of a batch that is used again.
 
     (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
