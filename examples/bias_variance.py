@@ -3,14 +3,14 @@
     python examples/bias_variance.py --plot bias_variance.png
 
 Exactly, over all trajectories of a corridor, and all groups of them. V is half of the true one, as of a critic on its
-way from 0: what bootstraps from it is biased. Each dot has the Ψ of its chapter: from the actor-critic on they leave out
-γ^t: the full line, from λ = 0 to 1; the broken one has it. Var[ĝ] is that of the estimate by one episode; of GRPO
+way from 0: what bootstraps from it is biased. Each dot has the Ψ of its chapter: from the actor-critic on they leave
+out γ^t: the full line, from λ = 0 to 1; the broken one has it. Var[ĝ] is that of the estimate by one episode; of GRPO
 that of the mean over a group, times the size of the group.
 
 What to see: a true return costs variance, a prediction costs bias, and λ goes from one to the other. A baseline costs
 no bias, be it V or the rest of the group; but the mean of three others is noisy, and here worse than none. A mean with
-one's own return in it (10.2) makes ĝ shorter by 1/G, and nothing else; a division by the standard deviation of the group
-(10.4) makes it much shorter, and turns it.
+one's own return in it (10.2) makes ĝ shorter by 1/G, and nothing else; a division by the standard deviation of the
+group (10.4) makes it much shorter, and turns it.
 """
 
 import cli

@@ -8,6 +8,7 @@ import argparse
 import ast
 import copy
 import csv
+import ctypes
 import functools
 import importlib
 import inspect
@@ -21,7 +22,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,11 +30,11 @@ from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
+import resume
 from gymnasium.wrappers.vector import NormalizeObservation, TransformReward
 
 from scratchpg import Progress, evaluate, load, save
 from scratchpg.plumbing import Updates, check
-from scratchpg.plumbing.run import keep_memory
 from scratchpg.plumbing.spaces import LONG
 
 if isinstance(sys.stdout, io.TextIOWrapper):
@@ -45,8 +46,10 @@ SMOKE_STEPS = 1_000
 REWRITE_SECONDS = 0.1  # between two states of the line on a terminal
 LINE_SECONDS = 5.0  # between two lines when piped; each tenth of the steps prints one, too
 SAVE_SECONDS = 10.0
+KEEP_SECONDS = 1.0  # between two notes of where the run stands, to which --load may have to go back
 DONE, FAILED, WRONG_USE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143  # exit statuses
 WRONG = TypeError, ValueError, OSError, ImportError, gym.error.Error  # what the wrong use of a script raises
+NOTHING = SimpleNamespace(policy=None, value=None, env=None, env_args={}, state={})  # what is loaded without --load
 
 Learn = Callable[..., None]
 Train = Callable[..., Updates]
@@ -83,6 +86,13 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
         if run and run.loop:  # not wrong use but a bug: show the traceback
             raise
         parser.error(" ".join(str(fault).split()))
+
+
+def keep_memory() -> None:
+    """From now on glibc keeps freed memory for the next arrays, and each large one is not paged in anew."""
+    with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
+        ctypes.CDLL(None).mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD of malloc.h
+        ctypes.CDLL(None).mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD
 
 
 class Terminated(KeyboardInterrupt):
@@ -126,6 +136,18 @@ def settings_of(train: Train, settings: Settings) -> dict[str, tuple[str, str]]:
     return {name: (values[name], meaning) for name, _, meaning in found if name not in ("seed", "rng")}
 
 
+HELP = """
+
+The last line tells the mean return ± the standard deviation over the episodes, in fresh environments.
+Ctrl-C keeps what was learned: it still saves, draws and evaluates. A second one quits at once. SIGTERM only saves.
+
+--load goes on, bit for bit, where the run stopped that is saved in FILE, with its seed, environment and settings. Only
+--steps may be another number; schedules then go by it. If anything else is asked for, or that run is complete, or of
+another chapter or of one that can't go on (all but reinforce, baseline, actor_critic, a2c and ppo), a new run begins
+with the networks of FILE, and a line says why.
+"""
+
+
 def command_line(train: Train, settings: Settings, doc: str | None) -> Parser:
     """The options that every chapter's script has."""
     known = {f"{name}={value}": meaning for name, (value, meaning) in settings_of(train, settings).items()}
@@ -136,22 +158,20 @@ def command_line(train: Train, settings: Settings, doc: str | None) -> Parser:
             lines.append(f"  for {env_id}: {', '.join(f'{name}={value!r}' for name, value in own.items())}")
     parser = Parser(
         description=doc,
-        epilog="settings:\n" + "\n".join(lines) + "\n\n"
-        "The last line tells the mean return ± the standard deviation over the episodes, in fresh environments.\n"
-        "Ctrl-C keeps what was learned: it still saves, draws and evaluates. A second one quits at once. SIGTERM only "
-        "saves.",
+        epilog="settings:\n" + "\n".join(lines) + HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("settings", metavar="NAME=VALUE", nargs="*", type=setting, help="settings to change, such as gamma=0.9")
     add_environment(parser, f"that of the --load file, or {first_env(settings)}")
     add("--steps", metavar="N", type=natural, help="environment steps to train for (default: see the settings)")
-    add("--seed", metavar="S", type=natural, default=0, help="of all random numbers (default: %(default)s)")
-    add("--save", metavar="FILE", help=f"save the networks, every {SAVE_SECONDS:.0f} s and at the end")
-    add("--load", metavar="FILE", help="begin with the networks saved there; with --steps 0, only evaluate them")
+    add("--seed", metavar="S", type=natural, help="of all random numbers (default: 0)")
+    add("--save", metavar="FILE", help=f"save networks and run, every {SAVE_SECONDS:.0f} s and at the end")
+    add("--load", metavar="FILE", help="go on with what is saved there (see below); with --steps 0, only evaluate it")
     add("--log", metavar="FILE", help="write steps, episodes, mean return and diagnostics as CSV, a line per update")
     add("--plot", metavar="FILE", help="draw return against steps: .png, .svg, .pdf, … (needs matplotlib)")
     add("--render", action="store_true", help=f"show {SHOWN_EPISODES} episodes after the training (needs pygame)")
+    add("--greedy", action="store_true", help="evaluate with the most probable actions instead of drawn ones")
     add("--smoke", action="store_true", help=f"the whole path in short: {SMOKE_STEPS} steps, {SMOKE_EPISODES} episodes")
     return parser
 
@@ -204,17 +224,23 @@ def make_env(env_id: str, n_envs: int | None = None, **kwargs: Any) -> Any:
     return gym.make_vec(env_id, n_envs, **kwargs)
 
 
-def arguments(env_id: str, given: list[tuple[str, Any]]) -> dict[str, Any]:
-    """What `make_env` takes: the arguments of --env-args and, where an environment has none, a limit of steps."""
+def chosen(args: argparse.Namespace, loaded: Any, default: str) -> tuple[str, dict[str, Any]]:
+    """The environment's id and its arguments: those of the command line, else of the file that was loaded."""
+    env_id = args.env or loaded.env or default
+    return env_id, dict(args.env_args) or (loaded.env_args if env_id == loaded.env else {})
+
+
+def arguments(env_id: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What `make_env` takes: the arguments of the environment and, where it has none, a limit of steps."""
     module, _, name = env_id.rpartition(":")
     if module:
         sys.path.append(os.getcwd())  # a script's path begins where it lies, not where it was called
         importlib.import_module(module)
     spec = gym.registry.get(name)
-    if spec is None or spec.max_episode_steps or "max_episode_steps" in dict(given):
-        return dict(given)
+    if spec is None or spec.max_episode_steps or "max_episode_steps" in given:
+        return given
     error(f"{env_id} has no time limit: episodes end after {LONG:,} steps (or --env-args max_episode_steps=N)")
-    return {"max_episode_steps": LONG, **dict(given)}
+    return {"max_episode_steps": LONG, **given}
 
 
 class Run:
@@ -235,17 +261,28 @@ class Run:
             raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         if args.load is not None and "hidden" in given:
             raise ValueError("hidden must be left out with --load: the networks are as they were saved")
-        nothing = SimpleNamespace(policy=None, value=None, env=None)
-        self.loaded = nothing if args.load is None else load(args.load)  # networks by their names, and an env's id
-        self.env_id = args.env or self.loaded.env or first_env(settings)
-        self.make_env = functools.partial(make_env, self.env_id, **arguments(self.env_id, args.env_args))
-        self.settings = settings["default"] | settings.get(self.env_id, {}) | given
         if args.steps is not None or args.smoke:
-            self.settings["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
-        self.rng = np.random.default_rng(args.seed)
-        self.evaluation_seed = int(self.rng.spawn(1)[0].integers(2**31))  # not the random stream of the training
-        self.title = f"{train.__module__.rpartition('.')[2]} on {self.env_id}, seed {args.seed}"
-        self.normalizer: Any = None  # the wrapper that normalises observations in training
+            given["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
+        self.loaded = NOTHING if args.load is None else load(args.load)  # networks by their names, and more
+        self.env_id, env_args = chosen(args, self.loaded, first_env(settings))
+        self.make_env = functools.partial(make_env, self.env_id, **arguments(self.env_id, env_args))
+        chapter = train.__module__.rpartition(".")[2]
+        asked = {"chapter": chapter, "env": self.env_id, "env_args": env_args, **given}
+        asked |= {} if args.seed is None else {"seed": args.seed}
+        before, self.anew = resume.run_that_goes_on(self.loaded.state, asked)  # anew: why it does not, or None
+        seed = args.seed or before.get("seed", 0)
+        before_settings = {name: x for name, x in before.items() if name in known}
+        self.settings = settings["default"] | settings.get(self.env_id, {}) | before_settings | given
+        defaults = {name: setting(f"{name}={value}")[1] for name, (value, _) in known.items()}
+        self.about = {"chapter": chapter, "env": self.env_id, "env_args": env_args, "seed": seed}
+        self.about |= defaults | self.settings  # all that a later --load compares
+        self.rng = np.random.default_rng(seed)
+        self.evaluation_seed = int(self.rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training
+        if before:
+            self.rng.bit_generator.state = self.loaded.state["collector.origin"]  # as after the networks were drawn
+        self.title = f"{chapter} on {self.env_id}, seed {seed}"
+        self.state = self.loaded.state  # where the run stands between two updates, for --save
+        self.normalizer: Any = None  # the wrapper of the training's environment that normalises observations
         self.reward_scale = 1.0
         self.loop: Updates | None = None  # what `train` returned; not None once training has begun
         self.curve: list[tuple[int, float]] = []  # (steps, mean return)
@@ -253,8 +290,8 @@ class Run:
         self.log_file: Any = None  # of --log, from the first line on
 
     def scaled(self, env: Any, normalize_observations: bool, reward_scale: float) -> Any:
-        """The environment to train in, under Gymnasium's wrappers. Loaded networks take raw observations."""
-        if normalize_observations and self.loaded.policy is None:
+        """The environment to train in, under Gymnasium's wrappers. A new run of loaded networks sees it as it is."""
+        if normalize_observations and (self.loaded.policy is None or not self.anew):
             env = self.normalizer = NormalizeObservation(env)
         self.reward_scale = reward_scale
         return env if reward_scale == 1 else TransformReward(env, lambda rewards: reward_scale * rewards)
@@ -271,10 +308,36 @@ class Run:
 
     def updates(self, loop: Updates, policy: Any, value: Any = None, **networks: Any) -> Iterable[Progress]:
         """The updates of a chapter's `train`, for these networks; none with --steps 0."""
-        value = value or self.loaded.value  # a loaded one that this chapter does not use is saved, too
-        self.loop, self.networks = loop, {"policy": policy, "value": value, **networks}
-        self.bar, self.saved = ProgressBar(self.settings["total_steps"]), time.perf_counter()
-        return loop if self.settings["total_steps"] else ()
+        value = value or self.loaded.value  # one that this chapter does not use is saved again
+        self.networks = {"policy": policy, "value": value, **networks}
+        total_steps, steps = self.settings["total_steps"], 0
+        if total_steps and not self.anew:
+            steps = self.loaded.state["collector.steps"]
+            error(f"{self.args.load}: going on at step {steps:,} of {total_steps:,}")
+            self.go_on(loop)
+        elif total_steps:
+            if self.args.load:
+                error(f"{self.args.load}: a new run begins with its networks, as {self.anew}")
+            if self.args.save:
+                resume.record(loop)
+        self.loop, self.bar, self.saved = loop, ProgressBar(total_steps, steps), time.perf_counter()
+        self.keep()
+        return loop if total_steps else ()
+
+    def go_on(self, loop: Updates) -> None:
+        """Bring a run to where the one stood that was loaded."""
+        try:
+            resume.go_on(loop, {name: x for name, x in self.loaded.state.items() if name != "run"})
+        except ValueError as fault:
+            raise ValueError(f"{fault}; with another --seed, a new run begins with its networks") from None
+        finally:
+            loop.begun = True  # whatever comes, nobody forgot it
+
+    def keep(self) -> None:
+        """Note where the run stands between two updates: within one, nothing could go on from there."""
+        if self.args.save and self.settings["total_steps"]:
+            state, self.kept = resume.state(self.loop), time.perf_counter()
+            self.state = state and state | {"run": self.about}
 
     def show(self, progress: Progress) -> None:
         """Show progress, add to the curve, save now and then."""
@@ -285,15 +348,20 @@ class Run:
             self.write(self.args.log, lambda path: self.log(path, progress))
         if not self.curve or progress.steps >= self.curve[-1][0] + self.bar.total_steps / 1000:
             self.curve.append((progress.steps, progress.mean_return))
+        if self.args.save and now >= self.kept + KEEP_SECONDS:
+            self.keep()
         if now >= self.saved + SAVE_SECONDS:
             self.save()
             self.saved = now
 
     def log(self, path: str, progress: Progress) -> None:
-        """A line of --log; before the first one, the names."""
+        """A line of --log; before the first one, the names. A run that goes on adds to its lines."""
         if self.log_file is None:
+            lines = [] if self.anew else lines_up_to(self.bar.first_steps, path)
             self.log_file = open(path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115 - line by line
-            csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress))
+            self.log_file.writelines(lines)
+            if not lines:
+                csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress))
         csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress).values())
 
     def carry_out(self, learn: Learn) -> int:
@@ -302,6 +370,7 @@ class Run:
         try:
             try:
                 learn(self, **self.settings)
+                self.keep()
             finally:
                 if self.loop:
                     self.loop.close()
@@ -331,7 +400,8 @@ class Run:
     def save(self) -> None:
         """The file of --save."""
         if self.args.save:
-            self.write(self.args.save, lambda path: save(path, **self.trained(), env=self.env_id))
+            about = {"env": self.env_id, "env_args": self.about["env_args"], "state": self.state}
+            self.write(self.args.save, lambda path: save(path, **self.trained(), **about))
 
     def draw(self) -> None:
         """The picture of --plot."""
@@ -367,18 +437,18 @@ class Run:
         show = evaluating(episodes)
         show(0)
         with closing(self.make_env(min(episodes, 25))) as env:
-            seed = self.evaluation_seed
-            returns = evaluate(self.trained()["policy"], env, episodes=episodes, seed=seed, report=show)
+            settings = {"episodes": episodes, "greedy": self.args.greedy, "seed": self.evaluation_seed}
+            returns = evaluate(self.trained()["policy"], env, **settings, report=show)
         mean, std = returns.mean(), returns.std()
-        digits = 1 if abs(mean) >= 10 else 2
-        return f"evaluation: mean {mean:.{digits}f} ± {std:.{digits}f} over {episodes} episodes (sampled actions)"
+        digits, actions = 1 if abs(mean) >= 10 else 2, "greedy" if self.args.greedy else "sampled"
+        return f"evaluation: mean {mean:.{digits}f} ± {std:.{digits}f} over {episodes} episodes ({actions} actions)"
 
 
 class ProgressBar:
     """Progress: on a terminal one line, rewritten in place; otherwise a line now and then."""
 
-    def __init__(self, total_steps: int) -> None:
-        self.total_steps = total_steps
+    def __init__(self, total_steps: int, steps: int = 0) -> None:
+        self.total_steps, self.first_steps = total_steps, steps
         self.terminal = sys.stdout.isatty()
         self.start = time.perf_counter()
         self.due_time, self.due_steps = 0.0, 0.0
@@ -392,8 +462,8 @@ class ProgressBar:
 
     def show(self, progress: Progress, now: float) -> None:
         steps, total = progress.steps, self.total_steps
-        rate = max(steps, 1) / (now - self.start)
-        left = timedelta(seconds=min(round(max(total - steps, 0) / rate), 10**9))  # a timedelta can't be larger
+        rate = max(steps - self.first_steps, 1) / (now - self.start)
+        left = timedelta(seconds=min(round(max(total - steps, 0) / rate), 10**9))  # a timedelta has its limits
         mean_return = "-" if math.isnan(progress.mean_return) else f"{progress.mean_return:.1f}"
         line = (
             f"steps {steps:>{len(f'{total:,}')},} / {total:,}  episodes {progress.episodes:>6,}"
@@ -414,6 +484,12 @@ class ProgressBar:
             self.show(self.unseen, time.perf_counter())
         if self.terminal and self.due_steps:  # something stands there
             print()
+
+
+def lines_up_to(steps: int, path: str) -> list[str]:
+    """The lines of a file of --log up to so many steps, if there is one: those after it are written again."""
+    lines = Path(path).read_text("utf-8").splitlines(keepends=True) if os.path.exists(path) else []
+    return lines[:1] + [line for line in lines[1:] if int(line.partition(",")[0]) <= steps]
 
 
 def evaluating(episodes: int) -> Callable[[int], None]:

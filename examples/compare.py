@@ -29,7 +29,6 @@ import numpy as np
 from intervals import interval, iqm, mean
 
 from scratchpg import evaluate
-from scratchpg.plumbing.run import keep_memory
 
 CHAPTERS = ["reinforce", "baseline", "actor_critic", "a2c", "a3c", "ppo", "trpo", "grpo", "dqn", "rainbow", "sac"]
 WITH_EXPERT = ["imitation", "rlfd"]  # only if they are named: what the expert shows costs them no step
@@ -83,7 +82,7 @@ def prepare(kind, variant, seed, options):
 
 def learn(variant, seed, options, every):
     """Train. Rows of (steps, seconds, mean return), the first before any training; and what went wrong, or None."""
-    keep_memory()  # as cli.main does
+    cli.keep_memory()  # as cli.main does
     run, script = prepare(CopyingRun, variant, seed, options)
     run.every, fault = every, None
     try:

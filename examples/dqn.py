@@ -22,17 +22,22 @@ def learn(run, n_envs, hidden, **settings):
 
 
 SETTINGS = {
-    "default": {"n_envs": None, "hidden": (64, 64), "learning_rate": (1e-3, 0.0)},
+    "default": {"total_steps": 100_000, "n_envs": None, "hidden": (64, 64), "learning_rate": (1e-3, 0.0)},
     "CartPole-v1": {
         "total_steps": 50_000,
-        "hidden": (256, 256),
-        "train_freq": 256,
-        "gradient_steps": 128,
-        "target_update_interval": 20,
-        "exploration_fraction": 0.16,
-        "exploration_final_eps": 0.04,
+        "hidden": (128, 128),
+        "train_freq": 16,
+        "gradient_steps": 16,
+        "batch_size": 128,
+        "buffer_size": 10_000,
+        "gamma": 0.98,
+        "target_update_interval": 200,
+        "exploration_fraction": 0.3,
+        "exploration_final_eps": 0.1,
+        "learning_rate": (2e-3, 0.0),
+        "max_grad_norm": 1_000.0,
     },
-    "LunarLander-v3": {"hidden": (128, 128), "gradient_steps": 4, "exploration_fraction": 0.12},
+    "LunarLander-v3": {"hidden": (128, 128), "gradient_steps": 4, "exploration_fraction": 0.3},
 }
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def learn(run, n_envs, hidden, dueling, atoms, v_range, noisy, **settings):
 
 SETTINGS = {
     "default": {
+        "total_steps": 100_000,
         "n_envs": None,
         "hidden": (64, 64),
         "dueling": True,
@@ -42,8 +43,9 @@ SETTINGS = {
     "LunarLander-v3": {
         "hidden": (128, 128),
         "v_range": (-200.0, 200.0),
+        "noisy": False,
         "gradient_steps": 2,
-        "learning_rate": (5e-4, 0.0),
+        "exploration_fraction": 0.3,
     },
 }
 

@@ -26,6 +26,7 @@ def learn(run, n_envs, hidden, **settings):
 MUJOCO = {"total_steps": 300_000, "buffer_size": 300_000, "learning_starts": 5_000, "gradient_steps": 2}
 SETTINGS = {
     "default": {
+        "total_steps": 100_000,
         "n_envs": None,
         "hidden": (64, 64),
         "train_freq": 4,
@@ -44,9 +45,11 @@ SETTINGS = {
         "learn_ent_coef": False,
     },
     "LunarLanderContinuous-v3": {
-        "total_steps": 120_000,
-        "buffer_size": 120_000,
-        "learning_starts": 5_000,
+        "n_envs": 8,
+        "total_steps": 200_000,
+        "train_freq": 1,
+        "buffer_size": 30_000,  # so that early crashes are forgotten: they teach to hover, and to take off on contact
+        "batch_size": 256,
         "tau": 0.01,
     },
     "InvertedPendulum-v5": {"total_steps": 20_000, "learning_starts": 500},

@@ -6,7 +6,7 @@
     OPENBLAS_NUM_THREADS=2 python examples/throughput.py --hidden 256     two threads, wider networks
 
 Everything runs in one thread, unless OPENBLAS_NUM_THREADS says otherwise, and in turns, as a machine's speed drifts
-within minutes: compare what stands in one line.
+within minutes: compare what stands in one line. Hopper-v5 is left out where gymnasium[mujoco] is not installed.
 """
 
 import argparse
@@ -15,26 +15,43 @@ import importlib.util
 import itertools
 import platform
 import time
+from contextlib import closing
 
 import cli
 import gymnasium as gym
 import numpy as np
 
-from scratchpg import SoftmaxPolicy, Value, a2c, actor_critic, baseline, ppo, reinforce
+from scratchpg import Policy, QNetwork, SoftmaxPolicy, Value, a2c, actor_critic, baseline, dqn, ppo, rainbow, reinforce
 from scratchpg.optim import Adam
-from scratchpg.plumbing.run import get_threads, keep_memory, undisturbed
+from scratchpg.plumbing.run import get_threads, undisturbed
+from scratchpg.replay import PrioritizedReplay, Replay
+from scratchpg.rollout import Batch
 
 TD = dict(learning_rate=3e-4, value_learning_rate=3e-3, max_grad_norm=np.inf)
-# name: (train, environments (None: a single one), settings, rows of a gradient, times that each row is used)
+BOX = dict(n_steps=256, n_epochs=10, batch_size=64)
+# environment: {name: (train, how many (None: a single one), settings, rows of a gradient, times that each is used)}
 RUNS = {
-    "reinforce, 8 episodes": (reinforce.train, 8, dict(learning_rate=1e-2), 2048, 1),
-    "baseline, 8 episodes": (baseline.train, 8, dict(learning_rate=1e-2, value_learning_rate=3e-2), 2048, 1),
-    "actor-critic TD, 1": (actor_critic.train, None, TD, 1, 1),
-    "a2c, 1 x 5": (a2c.train, None, dict(n_steps=5, learning_rate=2e-3), 5, 1),
-    "a2c, 8 x 5": (a2c.train, 8, dict(n_steps=5, learning_rate=2e-3), 40, 1),
-    "ppo, 8 x 32, 20 epochs of 256": (ppo.train, 8, dict(n_steps=32, n_epochs=20, batch_size=256), 256, 20),
-    "ppo, 64 x 128, 4 epochs of 1024": (ppo.train, 64, dict(n_steps=128, n_epochs=4, batch_size=1024), 1024, 4),
+    "CartPole-v1": {
+        "reinforce, 8 episodes": (reinforce.train, 8, dict(learning_rate=1e-2), 2048, 1),
+        "baseline, 8 episodes": (baseline.train, 8, dict(learning_rate=1e-2, value_learning_rate=3e-2), 2048, 1),
+        "actor-critic TD, 1": (actor_critic.train, None, TD, 1, 1),
+        "a2c, 1 x 5": (a2c.train, None, dict(n_steps=5, learning_rate=2e-3), 5, 1),
+        "a2c, 8 x 5": (a2c.train, 8, dict(n_steps=5, learning_rate=2e-3), 40, 1),
+        "ppo, 8 x 32, 20 epochs of 256": (ppo.train, 8, dict(n_steps=32, n_epochs=20, batch_size=256), 256, 20),
+        "ppo, 64 x 128, 4 epochs of 1024": (ppo.train, 64, dict(n_steps=128, n_epochs=4, batch_size=1024), 1024, 4),
+    },
+    "Pendulum-v1": {"ppo, 4 x 256, 10 epochs of 64": (ppo.train, 4, BOX, 64, 10)},
+    "Hopper-v5": {"ppo, 4 x 256, 10 epochs of 64": (ppo.train, 4, BOX, 64, 10)},
 }
+ALL_SIX = {"dueling": True, "atoms": 51, "v_range": (0.0, 100.0), "noisy": True}
+# name: (train, hidden, batch, switches of the network); what SB3 has against all three is its DQN, without a switch
+OF_VALUES = {
+    "dqn, 64-64, batch 32": (dqn.train, (64, 64), 32, {}),
+    "dqn, 256-256, batch 128": (dqn.train, (256, 256), 128, {}),
+    "rainbow, all six, 64-64, batch 32": (rainbow.train, (64, 64), 32, ALL_SIX),
+}
+REPLAYED = dict(train_freq=4, gradient_steps=1, learning_starts=100, buffer_size=100_000, exploration_fraction=1e-6)
+STORED = 10_000, 100_000, 1_000_000
 PEERS = "stable_baselines3", "torch"
 BATCHES = 1, 64, 256, 2048, 16384
 
@@ -54,10 +71,10 @@ def bare_rate(step, seconds):
         return rate(step, seconds)
 
 
-def training(train, n_envs, settings, hidden):
+def training(env_id, train, n_envs, settings, hidden):
     """A function that makes one update and returns how many environment steps that took."""
-    env = cli.make_env("CartPole-v1", n_envs)
-    networks = [SoftmaxPolicy.for_env(env, hidden, rng=0), Value.for_env(env, hidden, rng=1)]
+    env = cli.make_env(env_id, n_envs)
+    networks = [Policy.for_env(env, hidden, rng=0), Value.for_env(env, hidden, rng=1)]
     loop = train(env, *networks[: 1 + (train is not reinforce.train)], total_steps=10**9, seed=0, **settings)
     steps = 0
 
@@ -69,17 +86,61 @@ def training(train, n_envs, settings, hidden):
     return update
 
 
-def bare_environment(n_envs):
+def training_values(train, hidden, batch_size, switches):
+    """The same for a chapter that learns values, from a replay."""
+    env = cli.make_env("CartPole-v1", None)
+    q = QNetwork.for_env(env, hidden, rng=0, **switches)
+    loop = train(env, q, total_steps=10**9, seed=0, batch_size=batch_size, learning_rate=1e-4, **REPLAYED)
+    for progress in loop:
+        if progress.steps > REPLAYED["learning_starts"]:
+            break
+
+    def update():
+        next(loop)
+        return REPLAYED["train_freq"]
+
+    return update
+
+
+def replaying(kind, stored):
+    """A function that adds 4 transitions to a full replay, learns from 32, and counts as 4 steps; nothing acts."""
+    rng, replay = np.random.default_rng(0), kind(stored, n_steps=3)
+    q = QNetwork((4, 64, 64, 2), rng)
+    optimizer = Adam(q.theta, 1e-4)
+
+    def batch(T):
+        states, actions = rng.standard_normal((T + 1, 1, 4)).astype(np.float32), rng.integers(2, size=(T, 1))
+        terminated, no, yes = rng.random((T, 1)) < 0.05, np.zeros((T, 1), bool), np.ones((T, 1), bool)
+        return Batch(states, actions, np.ones((T, 1)), terminated, no, yes)
+
+    while len(replay) < stored:
+        replay.add(batch(1_000))
+    new = batch(4)
+
+    def step():
+        replay.add(new)
+        sample = replay.sample(32, rng)
+        targets = sample.rewards + sample.discounts * q(sample.next_states).values.max(axis=1)
+        optimizer.step(dqn.gradient(q, sample.states, sample.actions, targets))
+        if kind is PrioritizedReplay:
+            replay.update(sample.places, targets)
+        return 4
+
+    return step
+
+
+def bare_environment(env_id, n_envs):
     """A function that steps the environment with random actions, as the collector does."""
-    env = cli.make_env("CartPole-v1", n_envs)
+    env = cli.make_env(env_id, n_envs)
     env.reset(seed=0)
-    actions = itertools.cycle(np.random.default_rng(0).integers(2, size=(10_000, n_envs or 1)))
+    env.action_space.seed(0)
+    actions = itertools.cycle([env.action_space.sample() for _ in range(1_000)])
 
     def step():
         if n_envs:
             env.step(next(actions))
         else:
-            _, _, terminated, truncated, _ = env.step(int(next(actions)[0]))
+            _, _, terminated, truncated, _ = env.step(next(actions))
             if terminated or truncated:
                 env.reset()
         return n_envs or 1
@@ -130,7 +191,7 @@ def ppo_update(B, hidden):
     return update, alone
 
 
-def peer(train, n_envs, settings, hidden):
+def peer(env_id, train, n_envs, settings, hidden):
     """Stable-Baselines3's agent at the same hyperparameters and nets, as a function like `training`'s; or None."""
     import stable_baselines3 as sb3
     from stable_baselines3.common.env_util import make_vec_env
@@ -138,13 +199,35 @@ def peer(train, n_envs, settings, hidden):
     kind = {a2c.train: sb3.A2C, ppo.train: sb3.PPO}.get(train)
     if kind is None:
         return None
-    env, nets = make_vec_env("CartPole-v1", n_envs or 1), {"net_arch": list(hidden)}
+    env, nets = make_vec_env(env_id, n_envs or 1), {"net_arch": list(hidden)}
     agent = kind("MlpPolicy", env, policy_kwargs=nets, device="cpu", **settings)
     chunk = max(4_000, settings["n_steps"] * (n_envs or 1))
 
     def learn():
         agent.learn(chunk)
         return chunk
+
+    return learn
+
+
+def peer_of_values(hidden, batch_size):
+    """Stable-Baselines3's DQN at the same hyperparameters, as a function like `training_values`'s."""
+    import stable_baselines3 as sb3
+
+    agent = sb3.DQN(
+        "MlpPolicy",
+        gym.make("CartPole-v1"),
+        policy_kwargs={"net_arch": list(hidden)},
+        device="cpu",
+        batch_size=batch_size,
+        learning_rate=1e-4,
+        target_update_interval=1_000,  # in steps of the environment; ours is 250 in steps of φ
+        **REPLAYED,
+    )
+
+    def learn():
+        agent.learn(1_000, reset_num_timesteps=False)
+        return 1_000
 
     return learn
 
@@ -212,7 +295,7 @@ def main():
         parser.error(f"--hidden must be at least 1, not {args.hidden}")
     if args.peers and not all(map(importlib.util.find_spec, PEERS)):
         parser.error(f"--peers needs {' and '.join(PEERS)}: pip install stable-baselines3")
-    keep_memory()  # as cli.main does
+    cli.keep_memory()  # as cli.main does
     hidden = args.hidden, args.hidden
     with undisturbed():
         threads = get_threads()
@@ -220,24 +303,47 @@ def main():
         importlib.import_module("torch").set_num_threads(threads)
     about_the_machine(threads, hidden)
 
-    policy, value = SoftmaxPolicy((4, *hidden, 2), rng=0), Value((4, *hidden), rng=0)
     print("\nenvironment steps per second       training  env alone      limit  reached", end="")
     print("      SB3   ratio" if args.peers else "")
-    for name, (train, n_envs, settings, rows, passes) in RUNS.items():
-        learned = training(train, n_envs, settings, hidden)
-        of_policy, of_value = products(policy, rows), products(value, rows)
-        act = products(policy, n_envs or 1, backward=False)
-        ours, env = rate(learned, args.seconds), bare_rate(bare_environment(n_envs), args.seconds / 2)
-        acting = bare_rate(act, args.seconds / 8) * (n_envs or 1)
-        networks = 1 + (train is not reinforce.train)
-        learning = bare_rate(lambda p=of_policy, v=of_value: p() + v(), args.seconds / 8) / networks * rows / passes
-        limit = 1 / (1 / env + 1 / acting + 1 / learning)
-        print(f"{name:33}{ours:10,.0f} {env:10,.0f} {limit:10,.0f}   {ours / limit:6.0%}", end="", flush=True)
-        if args.peers and (learn := peer(train, n_envs, settings, hidden)):
-            theirs = rate(learn, args.seconds)
-            ours = (ours + rate(learned, args.seconds)) / 2  # before and after: the speed of the machine drifts
-            print(f"{theirs:9,.0f}{ours / theirs:8.1f}", end="")
+    for env_id, runs in RUNS.items():
+        if env_id == "Hopper-v5" and not importlib.util.find_spec("mujoco"):
+            continue
+        print(env_id)
+        with closing(cli.make_env(env_id)) as env:
+            policy, value = Policy.for_env(env, hidden, rng=0), Value.for_env(env, hidden, rng=0)
+        for name, (train, n_envs, settings, rows, passes) in runs.items():
+            learned = training(env_id, train, n_envs, settings, hidden)
+            of_policy, of_value = products(policy, rows), products(value, rows)
+            act = products(policy, n_envs or 1, backward=False)
+            ours, env = rate(learned, args.seconds), bare_rate(bare_environment(env_id, n_envs), args.seconds / 2)
+            acting = bare_rate(act, args.seconds / 8) * (n_envs or 1)
+            networks = 1 + (train is not reinforce.train)
+            learning = bare_rate(lambda p=of_policy, v=of_value: p() + v(), args.seconds / 8) / networks * rows / passes
+            limit = 1 / (1 / env + 1 / acting + 1 / learning)
+            print(f"{name:33}{ours:10,.0f} {env:10,.0f} {limit:10,.0f}   {ours / limit:6.0%}", end="", flush=True)
+            if args.peers and (learn := peer(env_id, train, n_envs, settings, hidden)):
+                theirs = rate(learn, args.seconds)
+                ours = (ours + rate(learned, args.seconds)) / 2  # before and after: the speed of the machine drifts
+                print(f"{theirs:9,.0f}{ours / theirs:8.1f}", end="")
+            print(flush=True)
+
+    print(f"\n{'from a replay, steps per second':33}  training", end="")
+    print("  SB3's DQN   ratio" if args.peers else "")
+    for name, (train, sizes, batch_size, switches) in OF_VALUES.items():
+        learned = training_values(train, sizes, batch_size, switches)
+        ours = rate(learned, args.seconds)
+        print(f"{name:33}{ours:10,.0f}", end="", flush=True)
+        if args.peers:
+            theirs = rate(peer_of_values(sizes, batch_size), args.seconds)
+            ours = (ours + rate(learned, args.seconds)) / 2
+            print(f"{theirs:11,.0f}{ours / theirs:8.1f}", end="")
         print(flush=True)
+
+    print(f"\n{'µs per step, without acting':33}{'':2}", *(f"{stored:>11,} stored" for stored in STORED))
+    for kind in Replay, PrioritizedReplay:
+        steps = [replaying(kind, 1_000 if args.smoke else stored) for stored in STORED]
+        times = [[1e6 / bare_rate(step, args.seconds / 8) for step in steps] for _ in range(5)]
+        print(f"{kind.__name__:35}", *(f"{x:18.1f}" for x in np.median(times, axis=0)), flush=True)
 
     peers = "   PyTorch    ratio" if args.peers else ""
     print(f"\n{'one update of PPO, both nets':34}{'µs':>10}{'products':>11}{'ratio':>9}{peers}")

@@ -20,6 +20,12 @@ from scratchpg import Policy, load
 from scratchpg.rollout import Collector
 
 
+def closed():
+    """Has somebody closed the window? It is one of pygame's, in most environments."""
+    pygame = sys.modules.get("pygame")
+    return pygame and pygame.display.get_init() and pygame.event.peek(pygame.QUIT)
+
+
 def play(env, policy, args):
     """Play the episodes and tell their returns. For --out, yields a picture at the beginning and after each step."""
     collector = Collector(env, policy, args.seed, greedy=args.greedy)
@@ -27,6 +33,8 @@ def play(env, policy, args):
     for episode in range(args.episodes):
         while collector.episodes == episode:
             collector.collect(1)
+            if closed():
+                return
             yield args.out and env.render()
         print(f"episode {episode + 1}: return {collector.returns[-1]:g}", flush=True)
 
@@ -72,11 +80,11 @@ def main():
             cli.check_writable(str(args.out))
         if args.smoke:
             args.episodes, args.out = 1, None
-        checkpoint = load(args.file) if args.file is not None else None
-        env_id = args.env or (checkpoint and checkpoint.env) or cli.DEFAULT_ENV
+        loaded = load(args.file) if args.file is not None else cli.NOTHING
+        env_id, env_args = cli.chosen(args, loaded, cli.DEFAULT_ENV)
         mode = {} if args.smoke else {"render_mode": "rgb_array" if args.out else "human"}
-        with closing(cli.make_env(env_id, **mode, **cli.arguments(env_id, args.env_args))) as env:
-            policy = checkpoint.policy if checkpoint else Policy.for_env(env, rng=args.seed)
+        with closing(cli.make_env(env_id, **mode, **cli.arguments(env_id, env_args))) as env:
+            policy = loaded.policy or Policy.for_env(env, rng=args.seed)
             frames = play(env, policy, args)
             if args.out:
                 part = args.out.with_stem(f"{args.out.stem}.{os.getpid()}")  # until it is whole, what stood there stays

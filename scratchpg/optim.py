@@ -22,6 +22,8 @@ class SGD:
     array([0.5, 2. ])
     """
 
+    kept: tuple[str, ...] = ("theta",)  # what changes from step to step, and is kept for a run that goes on later
+
     def __init__(self, theta: Array, learning_rate: float = 1e-3, *, max_grad_norm: float = math.inf) -> None:
         if not isinstance(theta, np.ndarray) or theta.ndim != 1 or theta.dtype.kind != "f":
             raise TypeError(f"theta must be a flat array of floats, not {check.describe(theta)}")
@@ -61,6 +63,8 @@ class RMSProp(SGD):
     decay: ρ; mean_square: s (P,), to share it with other processes; None makes a new one.
     """
 
+    kept = "theta", "mean_square"
+
     def __init__(
         self,
         theta: Array,
@@ -94,6 +98,8 @@ class Adam(SGD):
     >>> theta.round(6)  # the first step depends on the sign only: m̂ = g, √v̂ = |g|
     array([-0.099999,  0.1     ])
     """
+
+    kept = "theta", "t", "m", "v"
 
     def __init__(
         self,

@@ -89,32 +89,44 @@ def fit(planner: Planner, elites: Array) -> Array:
 
 
 def imagined_returns(planner: Planner, state: Array, plans: Array) -> Array:
-    """(14.3)  R̂ of plans from one state (n,), (N,): all of them in one pass of each model per step."""
-    models = [folded(model) if isinstance(model, Dynamics) else model for model in planner.models]
-    N, M = len(plans), len(models)
+    """(14.3)  R̂ of plans from one state (n,), (N,): all plans of all models in one pass per step."""
+    N, M = len(plans), len(planner.models)
+    predict, actions = together(planner.models, N), np.concatenate([plans] * M)
     next_s, R, going = np.tile(state, (M * N, 1)), np.zeros(M * N), np.array(True)
     for k in range(planner.horizon):
-        s, a = next_s, plans[:, k]
+        s, a = next_s, actions[:, k]
         if planner.terminal:
             going = going & ~planner.terminal(s)
-        next_s = np.concatenate([f(s[m * N : (m + 1) * N], a) for m, f in enumerate(models)])
-        R += going * planner.gamma**k * planner.reward(s, np.concatenate([a] * M), next_s)
+        next_s = predict(s, a)
+        R += going * planner.gamma**k * planner.reward(s, a, next_s)
     return R.reshape(M, N).mean(axis=0)
 
 
-def folded(model: Dynamics) -> Model:
-    """The model as it is now, but faster: scales folded into W_1, b_1, W_L, b_L, actions looked up unchecked."""
-    net, n, dtype = MLP(model.net.sizes, theta=model.theta.copy()), model.sizes[0], model.theta.dtype
-    (W, b), (W_L, b_L), (mu, sigma, mu_d, sigma_d) = net.layers[0], net.layers[-1], model.scales.astype(dtype)
-    W[:n] /= sigma[:, None]
-    b -= mu @ W[:n]
-    W_L *= sigma_d
-    b_L *= sigma_d
-    b_L += mu_d
-    one_hot = np.eye(model.sizes[1], dtype=dtype)
+def together(models: Sequence[Model], N: int) -> Model:
+    """All models as one function of M N rows: the first N are for the first model, the next N for the second, …"""
+    M, nets = len(models), [folded(model) for model in models if isinstance(model, Dynamics)]
+    if len(nets) < M or len({(net.sizes, net.theta.dtype) for net in nets}) > 1:
+        return lambda s, a: np.concatenate([f(s[m * N :][:N], a[m * N :][:N]) for m, f in enumerate(models)])
+    of_all = zip(*(net.layers for net in nets), strict=True)  # b is repeated, as adding one row to N rows is slow
+    layers = [(np.stack([W for W, _ in layer]), np.repeat([b for _, b in layer], N, axis=1)) for layer in of_all]
+    one_hot = np.eye(nets[0].sizes[0] - nets[0].sizes[-1], dtype=nets[0].theta.dtype)
 
-    def predict(states: Array, actions: Array) -> Array:
+    def at_once(states: Array, actions: Array) -> Array:
         a = one_hot.take(actions, axis=0) if actions.dtype.kind in "iu" else actions
-        return states + net(np.concatenate([states, a], axis=1, dtype=dtype))
+        h = np.concatenate([states, a], axis=1, dtype=one_hot.dtype).reshape(M, N, -1)
+        for W, b in layers:
+            h = np.matmul(h if W is layers[0][0] else np.tanh(h, out=h), W)
+            h += b
+        return states + h.reshape(states.shape)
 
-    return predict
+    return at_once
+
+
+def folded(model: Dynamics) -> MLP:
+    """Its net as it is now, with the scales folded into W_1, b_1, W_L, b_L: s_{t+1} - s_t of (s_t, a_t)."""
+    net, d = MLP(model.net.sizes, theta=model.theta.copy()), model.sizes[1]
+    (mu, sigma, mu_d, sigma_d), (W_L, b_L) = model.scales.astype(net.theta.dtype), net.layers[-1]
+    net.absorb(np.append(mu, np.zeros(d)), np.append(sigma, np.ones(d)))
+    W_L *= sigma_d
+    b_L[:] = b_L * sigma_d + mu_d
+    return net

@@ -118,23 +118,19 @@ class GaussianPolicy(Policy):
 
     def __call__(self, states: Array) -> Gaussian:
         mean, cache = self.net.forward(states)
-        return Gaussian(_side_by_side(mean, self.log_std), cache)
+        log_std = self.log_std[None].repeat(len(mean), axis=0)  # the same in every row
+        return Gaussian(np.concatenate([mean, log_std], axis=1), cache)
 
     def backward(self, distribution: Gaussian, d_parameters: Array) -> Array:
         """(8.6)  ∂L/∂θ (P,) = (the net's part, by ∂L/∂μ;  Σ_rows ∂L/∂log σ), given ∂L/∂η (B, 2d)."""
-        d_mean, d_log_std = np.split(np.asarray(d_parameters, self.theta.dtype), 2, axis=1)
+        d_mean, d_log_std = np.asarray(d_parameters, self.theta.dtype).reshape(-1, 2, self.outputs).swapaxes(0, 1)
         return np.concatenate([self.net.backward(distribution.cache, d_mean), d_log_std.sum(axis=0)])
 
     def jvp(self, distribution: Gaussian, v: Array) -> Array:
         """(9.4)  J v (B, 2d) = (the net's J v of its part, v's part for log σ in every row)."""
-        return _side_by_side(self.net.jvp(distribution.cache, v[: -self.outputs]), v[-self.outputs :])
-
-
-def _side_by_side(mean: Array, log_std: Array) -> Array:
-    """(B, 2d): the mean of each row (B, d), then log σ (d,), which is the same in all."""
-    both = np.empty((len(mean), 2 * len(log_std)), mean.dtype)
-    both[:, : len(log_std)], both[:, len(log_std) :] = mean, log_std
-    return both
+        mean = self.net.jvp(distribution.cache, v[: -self.outputs])
+        log_std = v[None, -self.outputs :].repeat(len(mean), axis=0)
+        return np.concatenate([mean, log_std], axis=1, dtype=mean.dtype)
 
 
 def drift(old: Distribution, new: Distribution, actions: Array, clip_range: float) -> dict[str, float]:

@@ -151,7 +151,7 @@ def group_advantages(
 
 
 def explained_variance(targets: Array, values: Array) -> float:
-    """1 - Var[target - V] / Var[target]: 1 for a perfect prediction, 0 for a constant; NaN if all targets are equal."""
+    """1 - Var[target - V] / Var[target]: 1 if perfect, 0 for a constant; NaN for equal targets, or one not finite."""
     if np.shape(targets) != np.shape(values) or not np.size(targets):
         raise ValueError(
             f"targets and values must have one shape, not empty; got {np.shape(targets)}, {np.shape(values)}"

@@ -72,11 +72,16 @@ class Collector:
     ((6, 2, 4), (5, 2), 10)
     """
 
+    kept: tuple[str, ...] = ("origin", "rng", "apart", "steps", "episodes", "returns")  # for a run that goes on later
+    kept += ("state", "t", "resetting", "returns_so_far", "abandoned")
+
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
         check.fit(env, policy=policy)
         self.envs, self.policy, self.greedy = Environments(env, policy.actions), policy, greedy
         self.n_envs = self.envs.n
         self.rng = np.random.default_rng(rng)
+        self.origin = self.rng.bit_generator.state  # where it stood before it seeded the environment
+        self.apart: np.random.Generator | None = None
         self.steps, self.episodes = 0, 0
         self.returns: deque[float] = deque(maxlen=100)
         self._begin(seed=int(self.rng.integers(2**31)))
@@ -88,6 +93,11 @@ class Collector:
         self.resetting = False  # is the next row a reset row anywhere?
         self.returns_so_far = np.zeros(self.n_envs)  # in the unfinished episodes
         self.abandoned = False  # are the environments in the middle of episodes that nobody asked for?
+
+    def spawn(self) -> np.random.Generator:
+        """A generator apart from `rng`, so that what it draws changes no action; kept with the collector."""
+        self.apart = self.rng.spawn(1)[0]
+        return self.apart
 
     def collect(self, n_steps: int) -> Batch:
         """The next n_steps rows. Episodes go on from one call to the next; after `collect_episodes` new ones start."""
@@ -175,7 +185,7 @@ class Collector:
         self.returns_so_far += np.add.reduce(batch.rewards[begin:])
         check.finite("observations", batch.states)
         check.finite("rewards", batch.rewards)
-        self.state, self.steps = batch.states[-1], self.steps + steps
+        self.state, self.steps = batch.states[-1].copy(), self.steps + steps  # the batch is the caller's
         return steps
 
 

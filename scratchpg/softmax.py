@@ -19,7 +19,8 @@ class Softmax:
     """B distributions over A actions.
 
     `cache` is what the network that made the logits needs to differentiate them (see `SoftmaxPolicy.backward`).
-    Actions are integers (B,) in 0 … A-1, else ValueError.
+    Actions are integers (B,) in 0 … A-1, else ValueError. A row of logits that are all -inf is no distribution: its
+    numbers are NaN, so that the optimiser refuses what is made of them; as an action, 0 is drawn.
 
     >>> pi = Softmax(np.log([[0.5, 0.25, 0.25]]))
     >>> pi.probabilities, pi.entropy()

@@ -15,7 +15,7 @@ from helpers import same_bits
 
 import scratchpg
 from scratchpg import SoftmaxPolicy, Value, load, save
-from scratchpg.plumbing.checkpoint import FORMAT, FORMAT_2
+from scratchpg.plumbing.checkpoint import FORMAT, FORMAT_2, FORMAT_3
 
 POLICY = {"class": "SoftmaxPolicy", "sizes": [3, 2], "options": {}}
 VALUE = {"class": "Value", "sizes": [3], "options": {}}
@@ -56,8 +56,34 @@ def test_round_trip(tmp_path, dtype, with_value):
     loaded.policy.theta[:] = 0  # what was loaded can be trained on
 
 
-def test_a_file_of_the_format_before_is_read(tmp_path):
-    """As the version before wrote it, with kinds for classes, and the value's output among its sizes."""
+def test_the_environment_and_a_state_come_back(tmp_path):
+    """Arrays as they are; what JSON holds as JSON does."""
+    state = {"a.x": np.arange(3, dtype=np.uint8), "a.n": 2**70, "b.x": np.zeros((0, 2)), "b.y": {"z": [0.1, None]}}
+    save(tmp_path / "x.npz", networks()[0], env="Some-v0", env_args={"slippery": False, "map": ["SF"]}, state=state)
+    loaded = load(tmp_path / "x.npz")
+    assert (loaded.env, loaded.env_args) == ("Some-v0", {"slippery": False, "map": ["SF"]})
+    assert loaded.state.keys() == state.keys()
+    for name, x in state.items():
+        assert same_bits(loaded.state[name], x) if isinstance(x, np.ndarray) else loaded.state[name] == x
+
+
+def test_what_no_file_can_hold_is_refused_and_the_old_file_stays(tmp_path):
+    save(tmp_path / "x.npz", networks()[0], env="Some-v0")
+    for wrong in {"env_args": {"x": {1}}}, {"state": {"a.x": Payload("")}}, {"state": {"a.x": np.array([None])}}:
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            save(tmp_path / "x.npz", networks()[0], **wrong)
+    assert load(tmp_path / "x.npz").env == "Some-v0" and os.listdir(tmp_path) == ["x.npz"]
+
+
+def test_a_file_of_format_3_is_read(tmp_path):
+    (tmp_path / "x.npz").write_bytes(npz(ABOUT | {"format": FORMAT_3, "env": "CartPole-v1"}, policy=GOOD))
+    loaded = load(tmp_path / "x.npz")
+    assert same_bits(loaded.policy.theta, GOOD)
+    assert (loaded.value, loaded.env, loaded.env_args, loaded.state) == (None, "CartPole-v1", {}, {})
+
+
+def test_a_file_of_format_2_is_read(tmp_path):
+    """As that version wrote it, with kinds for classes, and the value's output among its sizes."""
     policy, value = networks()
     about = {
         "format": FORMAT_2,
@@ -177,9 +203,11 @@ BAD_FILES = {  # each with what the message says of it
     "about is a list": (npz(about=[1, 2], policy=GOOD), "list"),
     "about is a number": (npz(about=1, policy=GOOD), "int"),
     "a later format": (
-        npz(ABOUT | {"format": "scratchpg checkpoint 4"}, policy=GOOD),
-        "its format is 'scratchpg checkpoint 4', not 'scratchpg checkpoint 3'",
+        npz(ABOUT | {"format": "scratchpg checkpoint 5"}, policy=GOOD),
+        "its format is 'scratchpg checkpoint 5', not 'scratchpg checkpoint 4'",
     ),
+    "arguments that are none": (npz(ABOUT | {"env_args": [1]}, policy=GOOD), "sequence"),
+    "a state that is none": (npz(ABOUT | {"state": [1]}, policy=GOOD), "'list'"),
     "an environment is no id": (npz(ABOUT | {"env": 3}, policy=GOOD), "or its env no id: 3"),
     "no format": (npz({"policy": POLICY}, policy=GOOD), "it has no 'format'"),
     "no parameters": (npz(), "it has no 'policy'"),
@@ -237,6 +265,8 @@ def test_what_a_file_says_of_itself(tmp_path):
         assert json.loads(file["about"].item()) == {
             "format": FORMAT,
             "env": "CartPole-v1",
+            "env_args": {},
+            "state": {},
             "policy": {"class": "SoftmaxPolicy", "sizes": [3, 4, 2], "options": {}},
             "value": {"class": "Value", "sizes": [3, 5], "options": {}},
         }

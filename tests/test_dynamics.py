@@ -10,7 +10,7 @@ from helpers import same_bits
 
 from scratchpg.dynamics import Dynamics
 from scratchpg.optim import Adam
-from scratchpg.planner import folded
+from scratchpg.planner import together
 
 
 def model_for(d, dtype=np.float64, scaled=True):
@@ -37,14 +37,19 @@ def test_integers_are_taken_one_hot():
 
 
 @pytest.mark.parametrize("d", [2, 1])
-def test_folded_is_the_same_function(d):
-    model, rng = model_for(d), np.random.default_rng(2)
-    states, actions = rng.standard_normal((6, 3)), rng.integers(d, size=6) if d > 1 else rng.standard_normal((6, 1))
-    theta, expected = model.theta.copy(), model(states, actions)
-    np.testing.assert_allclose(folded(model)(states, actions), expected, rtol=0, atol=1e-13)
-    assert same_bits(model.theta, theta)
-    linear = Dynamics((3, d), 0, scales=model.scales, dtype=np.float64)
-    np.testing.assert_allclose(folded(linear)(states, actions), linear(states, actions), rtol=0, atol=1e-13)
+@pytest.mark.parametrize("hidden", [(5,), (5, 4), ()])
+@pytest.mark.parametrize("others", [(5,), (5, 4), ()])
+def test_together_is_each_model_on_its_rows(d, hidden, others):
+    """In one pass where the sizes are equal, else one by one; the models stay what they are."""
+    rng = np.random.default_rng(2)
+    states, actions = rng.standard_normal((12, 3)), rng.integers(d, size=12) if d > 1 else rng.standard_normal((12, 1))
+    models = [Dynamics((3, d, *widths), rng, dtype=np.float64) for widths in (hidden, others)]
+    for model in models:
+        model.normalize(*rng.standard_normal((2, 9, 3)))
+    thetas = [model.theta.copy() for model in models]
+    expected = np.concatenate([models[0](states[:6], actions[:6]), models[1](states[6:], actions[6:])])
+    np.testing.assert_allclose(together(models, 6)(states, actions), expected, rtol=0, atol=1e-13)
+    assert all(same_bits(model.theta, theta) for model, theta in zip(models, thetas, strict=True))
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e6])

@@ -25,11 +25,8 @@ from scratchpg import Progress, SoftmaxPolicy, Value, algorithms, load, save
 from scratchpg.rollout import Collector
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = sorted(
-    path.stem
-    for path in EXAMPLES.glob("*.py")
-    if path.stem not in {"cli", "experts", "finite_sums", "intervals", "reversal"}
-)
+HELPERS = {"cli", "experts", "finite_sums", "intervals", "resume", "reversal"}
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in HELPERS)
 CHAPTERS = [name for name in SCRIPTS if name in {module.name for module in pkgutil.iter_modules(algorithms.__path__)}]
 STUDIES = [name for name in SCRIPTS if name not in CHAPTERS]
 DRAWN = [name for name in STUDIES if "cli.study(" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")]
@@ -426,6 +423,7 @@ def test_help_tells_every_setting_with_its_default_and_its_meaning(script, run, 
     parameters = inspect.signature(chapter.train).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", "rng")}
     defaults |= module.SETTINGS["default"]
+    assert "total_steps" in module.SETTINGS["default"]  # or a run in an environment without settings has no end
     assert {name: eval(default, {"inf": np.inf}) for name, (default, _) in settings.items()} == defaults
     assert all(len(meaning) > 5 for _, meaning in settings.values())
     status, out, err = run(script, "--help")
@@ -507,13 +505,24 @@ def test_a_policy_saved_without_a_value_gets_a_new_one(run, tmp_path):
     path = tmp_path / "networks.npz"
     run("reinforce", "--smoke", "--env", "FrozenLake-v1", "--save", path)
     status, _, err = run("a2c", "--smoke", "--load", path, "--save", path)  # on the environment that the file names
-    assert (status, err) == (0, "")
+    new = f"{path}: a new run begins with its networks, as its run is one with chapter='reinforce'\n"
+    assert (status, err) == (0, new)
     assert load(path).env == "FrozenLake-v1" and load(path).value.sizes == (16, 64, 64)
 
 
 def test_evaluation_of_small_returns_keeps_two_digits(run_main):
     _, out, _ = run_main(one_update, "--smoke", "--env", "FrozenLake-v1")
     assert re.fullmatch(r"evaluation: mean \d\.\d\d ± \d\.\d\d over 10 episodes \(sampled actions\)", last_line(out))
+
+
+def test_greedy_evaluates_the_most_probable_actions(run, tmp_path):
+    """A policy that knows where to push and is hardly surer than a coin."""
+    theta = np.array([0, 0, 0, 0, 0, 0.01, 0, 0.01, 0, 0], np.float32)  # to the side it leans and falls to
+    save(tmp_path / "x.npz", SoftmaxPolicy((4, 2), theta=theta), env="CartPole-v1")
+    for options, actions, low, high in [([], "sampled", 10, 40), (["--greedy"], "greedy", 100, 500)]:
+        _, out, _ = run("ppo", "--load", tmp_path / "x.npz", "--steps", 0, *options)
+        mean = re.fullmatch(rf"evaluation: mean (.+) ± .+ over 100 episodes \({actions} actions\)", last_line(out))[1]
+        assert low < float(mean) <= high
 
 
 def test_every_chapter_has_its_script():
@@ -725,6 +734,20 @@ def test_sigterm_ends_a_script_at_once_and_keeps_what_was_learned(script, args, 
         assert np.any(load(tmp_path / "x.npz").policy.theta)
 
 
+@pytest.mark.parametrize("error", [None, OSError, TypeError, AttributeError])
+def test_memory_is_kept_where_it_is_possible(error, cli, monkeypatch):
+    called = []
+
+    def library(name):
+        if error:
+            raise error
+        return SimpleNamespace(mallopt=lambda *setting: called.append(setting))
+
+    monkeypatch.setattr(cli.ctypes, "CDLL", library)
+    cli.keep_memory()
+    assert called == ([] if error else [(-1, 1 << 28), (-3, 1 << 25)])
+
+
 # Environments of one's own
 
 
@@ -865,6 +888,21 @@ def test_watch_renders_on_the_screen(run, saved, monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     status, out, _ = run("watch", saved, "--episodes", 1)
     assert status == 0 and re.fullmatch(r"episode 1: return \d+\n", out)
+
+
+def test_watch_ends_when_its_window_is_closed(run, saved, monkeypatch):
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    collect, steps = Collector.collect, []
+
+    def closing(self, n_steps):
+        steps.append(1)
+        if len(steps) == 3:
+            pygame.event.post(pygame.event.Event(pygame.QUIT))
+        return collect(self, n_steps)
+
+    monkeypatch.setattr(Collector, "collect", closing)
+    assert run("watch", saved) == (0, "", "") and len(steps) == 3
 
 
 def test_watch_repeats_a_seed_and_can_be_greedy(run, saved):

@@ -66,11 +66,16 @@ def test_noise_is_drawn_anew_and_none_without_noisy():
 
 
 def test_the_noise_has_the_moments_that_it_should_have():
-    """E[ε_W²] = 2/π, E[ε_b²] = √(2/π); the last layer starts with σ = ½/√inputs."""
+    """E[ε_W²] = 2/π, E[ε_b²] = √(2/π)."""
     q, rng = QNetwork((50, 40), noisy=True), np.random.default_rng(0)
     square = np.mean([q.draw(rng) ** 2 for _ in range(400)], axis=0)
     np.testing.assert_allclose(square[:2000].mean(), 2 / np.pi, rtol=0.02)
     np.testing.assert_allclose(square[2000:].mean(), np.sqrt(2 / np.pi), rtol=0.02)
+
+
+def test_sigma_starts_at_a_half_over_the_root_of_the_inputs():
+    _, sigma = QNetwork((4, 25, 2), noisy=True).theta.reshape(2, -1)
+    np.testing.assert_allclose(sigma, np.repeat([0.5 / 2, 0.5 / 5], [5 * 25, 26 * 2]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

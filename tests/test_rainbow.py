@@ -10,7 +10,7 @@ from test_dqn import ForEver
 
 from scratchpg.algorithms import rainbow
 from scratchpg.q import QNetwork
-from scratchpg.replay import PrioritizedReplay
+from scratchpg.replay import PrioritizedReplay, Sample
 
 OF_TRAIN = {"double": {"double": True}, "prioritized": {"prioritized": True}, "n_steps": {"n_steps": 3}}
 OF_NETWORK = {
@@ -49,6 +49,18 @@ def test_each_switch_of_the_network_changes_the_values_that_are_learned(switch):
     states = np.random.default_rng(0).standard_normal((4, 4))
     plain, other = trained()[0](states).values, trained(OF_NETWORK[switch])[0](states).values
     assert (abs(plain - other) > 1e-6).all()
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_each_network_has_the_noise_that_was_drawn_for_it(double):
+    rng = np.random.default_rng(0)
+    q, target = (QNetwork((4, 8, 3), rng, dtype=float, noisy=True) for _ in range(2))
+    noises, states = (q.draw(rng), target.draw(rng)), rng.standard_normal((50, 4))
+    batch = Sample(states, None, np.zeros(50), states, np.ones(50), None, None)
+    judged = target(states, noises[1]).values
+    best = (q(states, noises[0]) if double else target(states, noises[1])).mode()
+    y = rainbow.targets(q, target, batch, double, noises)
+    np.testing.assert_array_equal(y, judged[np.arange(50), best])
 
 
 def test_prioritised_draws_follow_the_errors_of_the_last_time(monkeypatch):

@@ -363,3 +363,11 @@ def test_explained_variance_by_hand():
     assert returns.explained_variance(targets, np.array([1.0, 2.0, 3.0, 2.0])) == pytest.approx(1 - 3 / 3.5)
     assert returns.explained_variance(targets / 8, targets / 8) == 1  # however small the variance
     assert np.isnan(returns.explained_variance(np.full(4, 7.0), targets))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_explained_variance_of_what_is_not_finite_is_nan(number):
+    good, bad = np.array([1.0, 2.0, 4.0]), np.array([1.0, number, 4.0])
+    with np.errstate(invalid="ignore"):
+        for pair in (good, bad), (bad, good), (bad, bad):
+            assert np.isnan(returns.explained_variance(*pair))

@@ -446,6 +446,13 @@ def test_actions_have_the_dtype_of_the_action_space(dtype, start):
     assert {type(action) for action in envs.envs[0].actions} == {dtype}
 
 
+def test_a_batch_belongs_to_the_caller():
+    first, second = (Collector(Scripted([(9, "terminated")]), SoftmaxPolicy((3, 2), rng=0), 0) for _ in range(2))
+    first.collect(3).states[:] = 100
+    second.collect(3)
+    np.testing.assert_array_equal(first.collect(3).states, second.collect(3).states)
+
+
 def test_returns_do_not_depend_on_earlier_episodes():
     """0.1 + 0.1 + 0.1 after an episode of 1e17: a running total would have nothing left of it."""
     rewards = {("reward", 0, 0): 1e17} | {("reward", k, t): 0.1 for k in (1, 2) for t in range(3)}

@@ -1,12 +1,13 @@
 """The softmax distribution and its derivatives in the logits."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from helpers import ACTIONS, LD, ROWS, SCALES, SEEDS, assert_complex_step, check
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratchpg import Softmax
+from scratchpg import Softmax, SoftmaxPolicy, reinforce
 
 EXTREME = np.array([[1e3, -1e3, 0.0], [-1e3, 1e3, 1e3], [1e3, 1e3, 1e3], [0.0, -1e3, -1e3]])
 
@@ -151,6 +152,29 @@ def test_identities(B, A, scale, seed):
     assert (pi.entropy() >= 0).all() and (pi.entropy() <= np.log(LD(A)) + eps).all()
     np.testing.assert_allclose(pi.entropy(), -(p * np.log(p)).sum(axis=1), rtol=0, atol=10 * eps)
     np.testing.assert_allclose(pi.kl(other), (p * np.log(p / other.probabilities)).sum(axis=1), rtol=0, atol=10 * eps)
+
+
+def test_a_row_without_any_action_is_nan_and_the_other_rows_are_not():
+    """A mask that leaves no action is a fault that shows: in a run the optimiser refuses it."""
+    logits = np.array([[-np.inf, -np.inf], [0.0, 0.0]])
+    pi, uniform = Softmax(logits), Softmax(np.zeros((2, 2)))
+    actions = np.array([0, 0])
+    with np.errstate(invalid="ignore"):
+        numbers = [pi.probabilities, pi.log_probabilities, pi.log_prob(actions), pi.d_log_prob(actions), pi.entropy()]
+        numbers += [pi.d_entropy(), pi.kl(uniform), uniform.kl(pi), pi.d_kl(uniform), pi.fisher(np.ones((2, 2)))]
+    for x in numbers:
+        assert np.isnan(x[0]).all() and np.isfinite(x[1]).all()
+    assert pi.sample(np.random.default_rng(0))[0] == pi.mode()[0] == 0
+
+
+def test_a_run_of_a_mask_that_leaves_no_action_is_refused():
+    class Masked(SoftmaxPolicy):
+        def __call__(self, states):
+            pi = super().__call__(states)
+            return Softmax(np.full_like(pi.logits, -np.inf), pi.cache)
+
+    with pytest.raises(FloatingPointError, match="the norm of the gradient is nan"):
+        next(reinforce.train(gym.make("CartPole-v1"), Masked((4, 2), rng=0), seed=0))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])

@@ -102,4 +102,4 @@ def train(
             gradient_norm = actor.step(gradient(policy, states, actions, advantages, ent_coef=ent_coef))
             yield collector.progress(gradient_norm=gradient_norm)
 
-    return run(updates())
+    return run(updates(), collector=collector, actor=actor, critic=critic)

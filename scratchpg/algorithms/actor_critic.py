@@ -93,4 +93,4 @@ def train(
             gradient_norm = actor.step(gradient(policy, states, actions, advantages))
             yield collector.progress(gradient_norm=gradient_norm)
 
-    return run(updates())
+    return run(updates(), collector=collector, actor=actor, critic=critic)

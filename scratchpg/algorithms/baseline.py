@@ -75,4 +75,4 @@ def train(
                 value_gradient_norm=value_gradient_norm,
             )
 
-    return run(updates())
+    return run(updates(), collector=collector, actor=actor, critic=critic)

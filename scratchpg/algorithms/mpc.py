@@ -16,6 +16,7 @@ action costs thousands of model passes. Where the environment is random, a mean 
 (PETS learns a distribution for this). Source: Chua et al. 2018, arXiv:1805.12114; its TS∞, one particle a member.
 """
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -58,8 +59,8 @@ def train(
         rows = np.zeros((len(models), 0), int)
         while collector.steps < total_steps:
             done = collector.steps / total_steps
-            left = -(-(total_steps - collector.steps) // collector.n_envs)
-            batch = collector.collect(min(left, n_steps if parts else -(-learning_starts // collector.n_envs)))
+            wanted = n_steps if parts else math.ceil(learning_starts / collector.n_envs)
+            batch = collector.collect(min(wanted, math.ceil((total_steps - collector.steps) / collector.n_envs)))
             parts.append((*batch.samples(), batch.states[1:][batch.valid]))
             data = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]  # s_t, a_t, s_{t+1}
             known, total = rows.shape[1], len(data[0])

@@ -97,7 +97,7 @@ def train(
             gradient_norm = actor.step(gradient(policy, states, actions, weights, episodes=N))
             yield collector.progress(gradient_norm=gradient_norm)
 
-    return run(updates())
+    return run(updates(), collector=collector, actor=actor)
 
 
 def total(returns: Array, t: Array) -> Array:

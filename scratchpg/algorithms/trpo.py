@@ -100,7 +100,7 @@ def train(
     check.flag(normalize_advantage=normalize_advantage)
     check.schedule(learning_rate=learning_rate, target_kl=target_kl)
     collector = Collector(env, policy, make_rng(seed, rng))
-    shuffler = collector.rng.spawn(1)[0]
+    shuffler = collector.spawn()
     critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 
     def updates() -> Loop:

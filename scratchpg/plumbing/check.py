@@ -150,9 +150,7 @@ def action_size(env: AnyEnv, kind: str) -> int:
 
 def of_class(expected: type, **values: Any) -> None:
     """Raise TypeError unless all are of this class."""
-    for name, x in values.items():
-        if not isinstance(x, expected):
-            raise TypeError(f"{name} must be a {expected.__name__}, not {x!r}")
+    door(expected, f"a {expected.__name__}", lambda x: True)(**values)
 
 
 def fit(env: AnyEnv, **networks: Any) -> None:

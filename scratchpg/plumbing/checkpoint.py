@@ -1,7 +1,7 @@
 """Saving and loading networks: one small .npz file, never half-written, never pickled.
 
-Its arrays are the θ of each network by its name ("policy", "value", …), and "about", a JSON text: the format, the
-environment's id, and of each network the class, the sizes and what else makes one like it.
+Its arrays are the θ of each network by its name ("policy", "value", …), those of a run's state, and "about", a JSON
+text: the format, the environment, the rest of the state, and how each network is made: class, sizes, options.
 """
 
 import importlib
@@ -20,18 +20,31 @@ import numpy as np
 from . import check
 from .check import Array
 
-FORMAT, FORMAT_2 = "scratchpg checkpoint 3", "scratchpg checkpoint 2"
+FORMAT, FORMAT_3, FORMAT_2 = "scratchpg checkpoint 4", "scratchpg checkpoint 3", "scratchpg checkpoint 2"
+NO_NETWORKS = "format", "env", "env_args", "state"  # what else `about` holds
 OURS = importlib.import_module(__name__.partition(".")[0])
 File = str | os.PathLike[str]
 
 
-def save(path: File, policy: Any, value: Any = None, *, env: str | None = None, **networks: Any) -> None:
-    """Write networks to a file. If it is interrupted, the file is the old one or the new one, never a part.
+def save(
+    path: File,
+    policy: Any,
+    value: Any = None,
+    *,
+    env: str | None = None,
+    env_args: dict[str, Any] | None = None,
+    state: dict[str, Any] | None = None,
+    **networks: Any,
+) -> None:
+    """Write networks to a file. Whatever happens meanwhile, it is the old one or the new one, never half of it.
 
+    env, env_args: the environment's id and arguments. state: what a run goes on from, arrays and what JSON can hold.
     It is written as `path`.PID.tmp, then renamed; a writer that is killed meanwhile leaves that file behind.
     ValueError if a parameter is not finite, TypeError for anything but networks, OSError if it can't be written.
     """
-    about: dict[str, Any] = {"format": FORMAT, "env": env}
+    arrays = {name: x for name, x in (state or {}).items() if isinstance(x, np.ndarray) and x.dtype.kind != "O"}
+    numbers = {name: x for name, x in (state or {}).items() if name not in arrays}
+    about: dict[str, Any] = {"format": FORMAT, "env": env, "env_args": env_args or {}, "state": numbers}
     networks = {"policy": policy} | ({} if value is None else {"value": value}) | networks
     for name, network in networks.items():
         kind, is_policy = type(network), getattr(network, "actions", None) is not None
@@ -42,11 +55,11 @@ def save(path: File, policy: Any, value: Any = None, *, env: str | None = None, 
         ours = getattr(OURS, kind.__qualname__, None) is kind
         known = kind.__qualname__ if ours else f"{kind.__module__}.{kind.__qualname__}"
         about[name] = {"class": known, "sizes": network.sizes, "options": getattr(network, "options", {})}
-    write(path, about, {name: network.theta for name, network in networks.items()})
+    write(path, about, arrays | {name: network.theta for name, network in networks.items()})
 
 
 def load(path: File, *classes: type) -> SimpleNamespace:
-    """Read a checkpoint: its networks by their names (`value` is None if none was saved), and `env`, the id.
+    """Read a checkpoint: its networks by their names (`value` is None if none was saved), `env`, `env_args`, `state`.
 
     classes: your own network classes, if the file holds such networks. ValueError tells why a file can't be used:
     corrupt, of another kind, or not ours.
@@ -60,21 +73,23 @@ def load(path: File, *classes: type) -> SimpleNamespace:
     ('CartPole-v1', SoftmaxPolicy((4, 8, 2)), None)
     """
     with opened(path, "checkpoint") as (about, arrays):
-        if about["format"] not in (FORMAT, FORMAT_2) or not isinstance(about["env"], str | None):
+        if about["format"] not in (FORMAT, FORMAT_3, FORMAT_2) or not isinstance(about["env"], str | None):
             raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}, or its env no id: {about['env']!r}")
         if about["format"] == FORMAT_2:
             about["policy"]["class"] = "SoftmaxPolicy"
             if "value" in about:
                 about["value"] |= {"class": "Value", "sizes": about["value"]["sizes"][:-1]}
         known, networks = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in classes}, {}
-        for name in [name for name in about if name not in ("format", "env")]:
-            made, theta = about[name], arrays[name]
+        for name in [name for name in about if name not in NO_NETWORKS]:
+            made, theta = about[name], arrays.pop(name)
             kind = known.get(made["class"]) or getattr(OURS, made["class"], None)
             if kind is None or (getattr(kind, "actions", None) is None) == (name == "policy"):
                 raise ValueError(f"its {name} is a {made['class']}: give load such a class, after the path")
             networks[name] = kind(tuple(made["sizes"]), theta=theta, **made.get("options", {}))
             check.finite(f"the parameters of the {name}", theta)
-        return SimpleNamespace(**{"value": None, "env": about["env"], **networks, "policy": networks["policy"]})
+        env_args, state = dict(about.get("env_args", {})), about.get("state", {}) | arrays  # format 3 has none
+        found = {"env": about["env"], "env_args": env_args, "state": state}
+        return SimpleNamespace(**{"value": None, **networks, "policy": networks["policy"], **found})
 
 
 def write(path: File, about: dict[str, Any], arrays: dict[str, Array]) -> None:

@@ -4,7 +4,6 @@ import ctypes
 import os
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,12 +32,13 @@ class Progress(SimpleNamespace):
 class Updates(Generator[Progress, None, None]):
     """What a chapter's `train` returns: its loop. Each `next` runs one update.
 
-    An update runs `undisturbed`, the code between two updates does not. A FloatingPointError gets the number of steps
-    added to its message. A run that is dropped before its first update warns: a loop over it was probably forgotten.
+    An update runs `undisturbed`, the code between two updates does not. A FloatingPointError says after how many steps
+    it came. A run that is dropped before its first update warns: it was most likely meant to be iterated. What changes
+    from update to update is in its `parts`, in the attributes that the `kept` of each names.
     """
 
-    def __init__(self, loop: Any) -> None:  # a generator of Progress
-        self.loop, self.steps, self.begun = loop, 0, False
+    def __init__(self, loop: Any, **parts: Any) -> None:  # a generator of Progress
+        self.loop, self.parts, self.steps, self.begun = loop, parts, 0, False
 
     def send(self, value: None) -> Progress:  # `next` comes here
         self.begun = True
@@ -61,7 +61,7 @@ class Updates(Generator[Progress, None, None]):
 
 
 Loop = Iterator[Progress]  # what a chapter writes: a generator, one Progress per update
-run = Updates  # a chapter's `train` ends with: return run(updates())
+run = Updates  # a chapter's `train` ends with: return run(updates(), …)
 
 
 def make_rng(seed: int | None, rng: Rng) -> np.random.Generator:
@@ -113,10 +113,3 @@ class undisturbed:
         self.silence.__exit__(*error)
         if self.threads > 1:
             set_threads(self.threads)
-
-
-def keep_memory() -> None:
-    """For scripts: glibc keeps freed memory for the next arrays, instead of asking the system for it each time."""
-    with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
-        ctypes.CDLL(None).mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD of malloc.h
-        ctypes.CDLL(None).mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD

@@ -130,7 +130,7 @@ MODEL_DEFECTS = (
         "MPC: with a reward of where one comes to, the planner is always one step late",
         "the reward function gets s_k twice, in the place of s_{k+1} too",
         "scratchpg/planner.py",
-        {"np.concatenate([a] * M), next_s)": "np.concatenate([a] * M), s)"},
+        {"planner.reward(s, a, next_s)": "planner.reward(s, a, s)"},
         tests=PLANNER,
     ),
     Defect(
@@ -146,10 +146,7 @@ MODEL_DEFECTS = (
         "MPC: the reward of reaching a goal that ends the episode is never seen",
         "the end is looked at before the reward of the step that leads to it",
         "scratchpg/planner.py",
-        {
-            "going = going & ~planner.terminal(s)": "going = going & "
-            "~planner.terminal(models[0](s, np.concatenate([a] * M)))"
-        },
+        {"going = going & ~planner.terminal(s)": "going = going & ~planner.terminal(predict(s, a))"},
         tests=PLANNER,
     ),
     Defect(
@@ -157,7 +154,7 @@ MODEL_DEFECTS = (
         "MPC: R̂ is too sure of itself: the errors of the models cancel within every plan",
         "all members see the state that the first of them predicted",
         "scratchpg/planner.py",
-        {"f(s[m * N : (m + 1) * N], a)": "f(s[:N], a)"},
+        {"next_s = predict(s, a)": "next_s = predict(np.concatenate([s[:N]] * M), a)"},
         tests=PLANNER,
     ),
     Defect(
