@@ -89,7 +89,7 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
 
 
 def keep_memory() -> None:
-    """From now on glibc keeps freed memory for the next arrays, and each large one is not paged in anew."""
+    """From now on glibc keeps freed memory for the next arrays, instead of asking the system for it each time."""
     with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
         ctypes.CDLL(None).mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD of malloc.h
         ctypes.CDLL(None).mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD
@@ -277,12 +277,12 @@ class Run:
         self.about = {"chapter": chapter, "env": self.env_id, "env_args": env_args, "seed": seed}
         self.about |= defaults | self.settings  # all that a later --load compares
         self.rng = np.random.default_rng(seed)
-        self.evaluation_seed = int(self.rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training
+        self.evaluation_seed = int(self.rng.spawn(1)[0].integers(2**31))  # not the random stream of the training
         if before:
             self.rng.bit_generator.state = self.loaded.state["collector.origin"]  # as after the networks were drawn
         self.title = f"{chapter} on {self.env_id}, seed {seed}"
         self.state = self.loaded.state  # where the run stands between two updates, for --save
-        self.normalizer: Any = None  # the wrapper of the training's environment that normalises observations
+        self.normalizer: Any = None  # the wrapper that normalises observations in training
         self.reward_scale = 1.0
         self.loop: Updates | None = None  # what `train` returned; not None once training has begun
         self.curve: list[tuple[int, float]] = []  # (steps, mean return)
@@ -308,7 +308,7 @@ class Run:
 
     def updates(self, loop: Updates, policy: Any, value: Any = None, **networks: Any) -> Iterable[Progress]:
         """The updates of a chapter's `train`, for these networks; none with --steps 0."""
-        value = value or self.loaded.value  # one that this chapter does not use is saved again
+        value = value or self.loaded.value  # a loaded one that this chapter does not use is saved, too
         self.networks = {"policy": policy, "value": value, **networks}
         total_steps, steps = self.settings["total_steps"], 0
         if total_steps and not self.anew:
@@ -325,16 +325,16 @@ class Run:
         return loop if total_steps else ()
 
     def go_on(self, loop: Updates) -> None:
-        """Bring a run to where the one stood that was loaded."""
+        """Bring a new run to the point where the loaded one was saved."""
         try:
             resume.go_on(loop, {name: x for name, x in self.loaded.state.items() if name != "run"})
         except ValueError as fault:
             raise ValueError(f"{fault}; with another --seed, a new run begins with its networks") from None
         finally:
-            loop.begun = True  # whatever comes, nobody forgot it
+            loop.begun = True  # so that it does not warn that it was forgotten
 
     def keep(self) -> None:
-        """Note where the run stands between two updates: within one, nothing could go on from there."""
+        """Note the state of the run between two updates: in the middle of one it can't be resumed."""
         if self.args.save and self.settings["total_steps"]:
             state, self.kept = resume.state(self.loop), time.perf_counter()
             self.state = state and state | {"run": self.about}
@@ -463,7 +463,7 @@ class ProgressBar:
     def show(self, progress: Progress, now: float) -> None:
         steps, total = progress.steps, self.total_steps
         rate = max(steps - self.first_steps, 1) / (now - self.start)
-        left = timedelta(seconds=min(round(max(total - steps, 0) / rate), 10**9))  # a timedelta has its limits
+        left = timedelta(seconds=min(round(max(total - steps, 0) / rate), 10**9))  # a timedelta can't be larger
         mean_return = "-" if math.isnan(progress.mean_return) else f"{progress.mean_return:.1f}"
         line = (
             f"steps {steps:>{len(f'{total:,}')},} / {total:,}  episodes {progress.episodes:>6,}"

@@ -22,7 +22,7 @@ class SGD:
     array([0.5, 2. ])
     """
 
-    kept: tuple[str, ...] = ("theta",)  # what changes from step to step, and is kept for a run that goes on later
+    kept: tuple[str, ...] = ("theta",)  # what each step changes: saved, so that a run can be resumed
 
     def __init__(self, theta: Array, learning_rate: float = 1e-3, *, max_grad_norm: float = math.inf) -> None:
         if not isinstance(theta, np.ndarray) or theta.ndim != 1 or theta.dtype.kind != "f":

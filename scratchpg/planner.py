@@ -123,7 +123,7 @@ def together(models: Sequence[Model], N: int) -> Model:
 
 
 def folded(model: Dynamics) -> MLP:
-    """Its net as it is now, with the scales folded into W_1, b_1, W_L, b_L: s_{t+1} - s_t of (s_t, a_t)."""
+    """The net as it is now, with the scales folded into W_1, b_1, W_L, b_L: it maps (s_t, a_t) to s_{t+1} - s_t."""
     net, d = MLP(model.net.sizes, theta=model.theta.copy()), model.sizes[1]
     (mu, sigma, mu_d, sigma_d), (W_L, b_L) = model.scales.astype(net.theta.dtype), net.layers[-1]
     net.absorb(np.append(mu, np.zeros(d)), np.append(sigma, np.ones(d)))

@@ -72,7 +72,7 @@ class Collector:
     ((6, 2, 4), (5, 2), 10)
     """
 
-    kept: tuple[str, ...] = ("origin", "rng", "apart", "steps", "episodes", "returns")  # for a run that goes on later
+    kept: tuple[str, ...] = ("origin", "rng", "apart", "steps", "episodes", "returns")  # saved, so that a run can be resumed
     kept += ("state", "t", "resetting", "returns_so_far", "abandoned")
 
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
@@ -80,7 +80,7 @@ class Collector:
         self.envs, self.policy, self.greedy = Environments(env, policy.actions), policy, greedy
         self.n_envs = self.envs.n
         self.rng = np.random.default_rng(rng)
-        self.origin = self.rng.bit_generator.state  # where it stood before it seeded the environment
+        self.origin = self.rng.bit_generator.state  # its state before it seeded the environment
         self.apart: np.random.Generator | None = None
         self.steps, self.episodes = 0, 0
         self.returns: deque[float] = deque(maxlen=100)
@@ -95,7 +95,7 @@ class Collector:
         self.abandoned = False  # are the environments in the middle of episodes that nobody asked for?
 
     def spawn(self) -> np.random.Generator:
-        """A generator apart from `rng`, so that what it draws changes no action; kept with the collector."""
+        """A second generator: what it draws changes no action. It is saved with the collector."""
         self.apart = self.rng.spawn(1)[0]
         return self.apart
 

@@ -67,7 +67,7 @@ def train(
     check.schedule(learning_rate=learning_rate)
     policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, make_rng(seed, rng))
-    sampler = collector.spawn()  # apart, so that how many samples are drawn changes no action
+    sampler = collector.spawn()  # its own stream: the number of samples drawn changes no action
     replay = Replay(buffer_size, gamma=gamma)
     optimizer = Adam(q.theta, max_grad_norm=max_grad_norm)
 

@@ -99,7 +99,7 @@ def train(
     check.schedule(learning_rate=learning_rate, clip_range=clip_range)
     check.optional(check.positive, target_kl=target_kl)
     collector = Collector(env, policy, make_rng(seed, rng))
-    shuffler = collector.spawn()  # apart, so that shuffling changes no action: PPO can be A2C bit for bit
+    shuffler = collector.spawn()  # a stream apart: shuffling changes no action, so PPO can be A2C bit for bit
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 

@@ -118,7 +118,7 @@ def train(
     check.schedule(learning_rate=learning_rate, beta=beta)
     policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, make_rng(seed, rng))
-    sampler = collector.spawn()  # apart, so that how many samples are drawn changes no action
+    sampler = collector.spawn()  # its own stream: the number of samples drawn changes no action
     replay = Replay(buffer_size, gamma=gamma, n_steps=n_steps)
     if prioritized:
         replay = PrioritizedReplay(buffer_size, gamma=gamma, n_steps=n_steps, priority_exponent=priority_exponent)

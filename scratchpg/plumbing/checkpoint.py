@@ -36,7 +36,7 @@ def save(
     state: dict[str, Any] | None = None,
     **networks: Any,
 ) -> None:
-    """Write networks to a file. Whatever happens meanwhile, it is the old one or the new one, never half of it.
+    """Write networks to a file. If it is interrupted, the file is the old one or the new one, never a part.
 
     env, env_args: the environment's id and arguments. state: what a run goes on from, arrays and what JSON can hold.
     It is written as `path`.PID.tmp, then renamed; a writer that is killed meanwhile leaves that file behind.

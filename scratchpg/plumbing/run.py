@@ -32,9 +32,9 @@ class Progress(SimpleNamespace):
 class Updates(Generator[Progress, None, None]):
     """What a chapter's `train` returns: its loop. Each `next` runs one update.
 
-    An update runs `undisturbed`, the code between two updates does not. A FloatingPointError says after how many steps
-    it came. A run that is dropped before its first update warns: it was most likely meant to be iterated. What changes
-    from update to update is in its `parts`, in the attributes that the `kept` of each names.
+    An update runs `undisturbed`, the code between two updates does not. A FloatingPointError gets the number of steps
+    added to its message. A run that is dropped before its first update warns: a loop over it was probably forgotten.
+    parts: the objects to save, for a run that is resumed later; the `kept` of each names the attributes that matter.
     """
 
     def __init__(self, loop: Any, **parts: Any) -> None:  # a generator of Progress
