@@ -63,8 +63,7 @@ def evaluate(
                 returns[n].append(float(G[n]))
                 report(sum(map(len, returns)))
                 running[n] = len(returns[n]) < wanted[n] and not too_long[n]
-            cut += int(too_long.sum())
-            G[ended], t[ended] = 0, 0
+            G[ended], t[ended], cut = 0, 0, cut + int(too_long.sum())
     if cut and not max_steps:
         message = f"{cut} of {episodes} episodes were cut off after {LONG} steps, as {env} has no time limit"
         warnings.warn(f"{message}; max_steps sets another", RuntimeWarning, stacklevel=2)

@@ -72,7 +72,7 @@ class Collector:
     ((6, 2, 4), (5, 2), 10)
     """
 
-    kept: tuple[str, ...] = ("origin", "rng", "apart", "steps", "episodes", "returns")  # saved, so that a run can be resumed
+    kept: tuple[str, ...] = ("origin", "rng", "apart", "steps", "episodes", "returns")  # saved, to resume a run
     kept += ("state", "t", "resetting", "returns_so_far", "abandoned")
 
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
