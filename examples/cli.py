@@ -1,7 +1,7 @@
 """The command line of the chapters' scripts, and what the studies share.
 
-A chapter's script hands `main` the function `learn`, in which its training stands, and its settings as data. What lies
-around a training is here: options, live progress, saving, drawing, watching and the evaluation.
+A chapter's script gives `main` a function `learn`, which does the training, and a table of settings. All else is here:
+options, live progress, saving, drawing, watching and the evaluation.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from scratchpg.plumbing import Updates, check
 from scratchpg.plumbing.spaces import LONG
 
 if isinstance(sys.stdout, io.TextIOWrapper):
-    sys.stdout.reconfigure(errors="replace")  # a pipe that knows no γ, as on Windows, is no reason to die
+    sys.stdout.reconfigure(errors="replace")  # a pipe that can't show γ (on Windows) must not stop the run
 
 DEFAULT_ENV = "CartPole-v1"
 EPISODES, SMOKE_EPISODES, SHOWN_EPISODES = 100, 10, 2
@@ -54,7 +54,7 @@ NOTHING = SimpleNamespace(policy=None, value=None, env=None, env_args={}, state=
 Learn = Callable[..., None]
 Train = Callable[..., Updates]
 Settings = dict[str, dict[str, Any]]
-OF_LEARN = {  # settings that are `learn`'s own, in the scripts that have them among their default ones
+OF_LEARN = {  # settings of `learn` itself, in scripts that have them among their defaults
     "n_envs": "environments side by side; None is a single one, no vector",
     "hidden": "the widths of the hidden layers of each network",
     "log_std": "where log σ of a Gaussian policy starts",
@@ -67,7 +67,7 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
     """Train, save, draw, show and evaluate as the command line asks, then exit with the status.
 
     learn: `learn(run, **settings)` makes the networks, trains them and lets the run show each progress.
-    train: the chapter's, in whose source it stands which settings there are, and what they mean.
+    train: the chapter's function. Its signature says which settings there are, and what they mean.
     settings: {"default": {…}, environment id: {…}, …}, an environment's own over the default ones.
     """
     parser = command_line(train, settings, doc)
@@ -83,20 +83,20 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
     except KeyboardInterrupt:  # before the training, or the second one
         sys.exit(INTERRUPTED)
     except WRONG as fault:
-        if run and run.loop:  # it is no wrong use: the traceback shows what it is
+        if run and run.loop:  # not wrong use but a bug: show the traceback
             raise
         parser.error(" ".join(str(fault).split()))
 
 
 def keep_memory() -> None:
-    """From now on glibc keeps freed memory for the next arrays, and each large one is not paged in anew."""
+    """From now on glibc keeps freed memory for the next arrays, instead of asking the system for it each time."""
     with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
         ctypes.CDLL(None).mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD of malloc.h
         ctypes.CDLL(None).mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: as after Ctrl-C, but nobody waits for an evaluation."""
+    """SIGTERM came: as after Ctrl-C, but without an evaluation."""
 
 
 def hear_sigterm() -> None:
@@ -109,7 +109,7 @@ def hear_sigterm() -> None:
 
 
 def leave_signals_to_the_parent() -> None:
-    """For a process that a script starts: Ctrl-C is not its own to hear, and SIGTERM ends it."""
+    """For a process that a script starts: it ignores Ctrl-C, and SIGTERM ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -128,7 +128,7 @@ def error(message: str) -> None:
 
 
 def settings_of(train: Train, settings: Settings) -> dict[str, tuple[str, str]]:
-    """{name: (default, meaning)} of all that may be set. `train`'s are read from the lines of its signature."""
+    """{name: (default, meaning)} of all settings. Those of `train` are read from its source, a line each."""
     signature, default = inspect.getsource(train).partition(") -> ")[0], settings["default"]
     found = re.findall(r"^ +(\w+): .+? = (.+),  # (.+)$", signature, re.MULTILINE)  # name, default, meaning
     found += [(name, "", meaning) for name, meaning in OF_LEARN.items() if name in default]
@@ -247,7 +247,7 @@ class Run:
     """One run of a chapter, as the command line asks for it."""
 
     def __init__(self, train: Train, settings: Settings, args: argparse.Namespace) -> None:
-        """What the user may have got wrong shows here, or when `learn` calls `train`: before any training."""
+        """Wrong use is refused here, or when `learn` calls `train`: before any training."""
         self.args = args
         self.figure = new_figure(args.plot) if args.plot else None
         for path in args.save, args.plot, args.log:
@@ -277,14 +277,14 @@ class Run:
         self.about = {"chapter": chapter, "env": self.env_id, "env_args": env_args, "seed": seed}
         self.about |= defaults | self.settings  # all that a later --load compares
         self.rng = np.random.default_rng(seed)
-        self.evaluation_seed = int(self.rng.spawn(1)[0].integers(2**31))  # a stream apart from that of the training
+        self.evaluation_seed = int(self.rng.spawn(1)[0].integers(2**31))  # not the random stream of the training
         if before:
             self.rng.bit_generator.state = self.loaded.state["collector.origin"]  # as after the networks were drawn
         self.title = f"{chapter} on {self.env_id}, seed {seed}"
         self.state = self.loaded.state  # where the run stands between two updates, for --save
-        self.normalizer: Any = None  # the wrapper of the training's environment that normalises observations
+        self.normalizer: Any = None  # the wrapper that normalises observations in training
         self.reward_scale = 1.0
-        self.loop: Updates | None = None  # what `train` returned: from then on it is training
+        self.loop: Updates | None = None  # what `train` returned; not None once training has begun
         self.curve: list[tuple[int, float]] = []  # (steps, mean return)
         self.unwritten: set[str] = set()  # files that could not be written
         self.log_file: Any = None  # of --log, from the first line on
@@ -297,7 +297,7 @@ class Run:
         return env if reward_scale == 1 else TransformReward(env, lambda rewards: reward_scale * rewards)
 
     def trained(self) -> dict[str, Any]:
-        """The networks as they act on observations as they are, by their names."""
+        """The networks, by name, for raw observations: the normalisation is folded in."""
         if self.normalizer is None:
             return self.networks
         networks = copy.deepcopy({name: x for name, x in self.networks.items() if x is not None})
@@ -308,7 +308,7 @@ class Run:
 
     def updates(self, loop: Updates, policy: Any, value: Any = None, **networks: Any) -> Iterable[Progress]:
         """The updates of a chapter's `train`, for these networks; none with --steps 0."""
-        value = value or self.loaded.value  # one that this chapter does not use is saved again
+        value = value or self.loaded.value  # a loaded one that this chapter does not use is saved, too
         self.networks = {"policy": policy, "value": value, **networks}
         total_steps, steps = self.settings["total_steps"], 0
         if total_steps and not self.anew:
@@ -325,22 +325,22 @@ class Run:
         return loop if total_steps else ()
 
     def go_on(self, loop: Updates) -> None:
-        """Bring a run to where the one stood that was loaded."""
+        """Bring a new run to the point where the loaded one was saved."""
         try:
             resume.go_on(loop, {name: x for name, x in self.loaded.state.items() if name != "run"})
         except ValueError as fault:
             raise ValueError(f"{fault}; with another --seed, a new run begins with its networks") from None
         finally:
-            loop.begun = True  # whatever comes, nobody forgot it
+            loop.begun = True  # so that it does not warn that it was forgotten
 
     def keep(self) -> None:
-        """Note where the run stands between two updates: within one, nothing could go on from there."""
+        """Note the state of the run between two updates: in the middle of one it can't be resumed."""
         if self.args.save and self.settings["total_steps"]:
             state, self.kept = resume.state(self.loop), time.perf_counter()
             self.state = state and state | {"run": self.about}
 
     def show(self, progress: Progress) -> None:
-        """Show how far it is, note the curve, save now and then."""
+        """Show progress, add to the curve, save now and then."""
         now = time.perf_counter()
         progress.mean_return /= self.reward_scale
         self.bar.update(progress, now)
@@ -365,7 +365,7 @@ class Run:
         csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress).values())
 
     def carry_out(self, learn: Learn) -> int:
-        """Train and all that comes after; returns the exit status."""
+        """Train, then save, draw, show and evaluate; returns the exit status."""
         status = DONE
         try:
             try:
@@ -445,7 +445,7 @@ class Run:
 
 
 class ProgressBar:
-    """How far a run is: one line rewritten in place on a terminal, otherwise a line now and then."""
+    """Progress: on a terminal one line, rewritten in place; otherwise a line now and then."""
 
     def __init__(self, total_steps: int, steps: int = 0) -> None:
         self.total_steps, self.first_steps = total_steps, steps
@@ -455,7 +455,7 @@ class ProgressBar:
         self.unseen: Progress | None = None  # the latest, unless it has been shown
 
     def update(self, progress: Progress, now: float) -> None:
-        """Show this progress if it is time to. There may be 20,000 a second, so most of them must cost nothing."""
+        """Show this progress if it is time to. There may be 20,000 updates a second, so most calls must be cheap."""
         self.unseen = progress
         if now >= self.due_time or progress.steps >= self.due_steps:
             self.show(progress, now)
@@ -463,7 +463,7 @@ class ProgressBar:
     def show(self, progress: Progress, now: float) -> None:
         steps, total = progress.steps, self.total_steps
         rate = max(steps - self.first_steps, 1) / (now - self.start)
-        left = timedelta(seconds=min(round(max(total - steps, 0) / rate), 10**9))  # a timedelta has its limits
+        left = timedelta(seconds=min(round(max(total - steps, 0) / rate), 10**9))  # a timedelta can't be larger
         mean_return = "-" if math.isnan(progress.mean_return) else f"{progress.mean_return:.1f}"
         line = (
             f"steps {steps:>{len(f'{total:,}')},} / {total:,}  episodes {progress.episodes:>6,}"
@@ -479,7 +479,7 @@ class ProgressBar:
         self.unseen = None
 
     def close(self) -> None:
-        """Show the end, and leave it standing."""
+        """Show the last progress, and end the line."""
         if self.unseen:
             self.show(self.unseen, time.perf_counter())
         if self.terminal and self.due_steps:  # something stands there

@@ -14,10 +14,10 @@ from scratchpg import GaussianPolicy, Policy, Value, ppo
 
 
 def learn(run, n_envs, hidden, log_std, normalize_observations, reward_scale, **settings):
-    """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
+    """The whole training. `run` (see cli.py) holds what the command line asked for."""
     env = run.make_env(n_envs)  # gymnasium.make_vec(id, n_envs)
-    env = run.scaled(env, normalize_observations, reward_scale)  # under Gymnasium's wrappers
-    policy = run.loaded.policy or Policy.for_env(env, hidden, run.rng)
+    env = run.scaled(env, normalize_observations, reward_scale)  # in Gymnasium's wrappers, if the settings ask for them
+    policy = run.loaded.policy or Policy.for_env(env, hidden, run.rng)  # of --load, else new
     value = run.loaded.value or Value.for_env(env, hidden, run.rng)
     if isinstance(policy, GaussianPolicy) and not run.loaded.policy:
         policy.log_std[:] = log_std

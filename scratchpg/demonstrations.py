@@ -1,4 +1,4 @@
-"""Demonstrations: whole episodes of an expert. Any function states -> actions is one."""
+"""Demonstrations: whole episodes of an expert. An expert is any function from states to actions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from .rollout import Collector
 class Expert:
     """π*: a function of states (B, observation), as networks see them, to actions: (B,) in 0 … A-1, or (B, d).
 
-    It looks like a policy that is certain: a Collector can run it, `evaluate` score it. ValueError for illegal actions.
+    It can be used as a policy, by a Collector and by `evaluate`. ValueError for actions that are not legal.
     """
 
     theta = np.zeros(0, np.float32)  # nothing to learn; states come in its dtype
@@ -39,22 +39,22 @@ class Expert:
 
 @dataclass(eq=False)
 class Demonstrations:
-    """Steps of whole episodes, and of which environment they are: its id, the sizes of observations and actions."""
+    """Steps of whole episodes, and their environment: its id, and the sizes of observations and actions."""
 
     states: Array  # (B, observation)
     actions: Array  # (B,), 0 … A-1; or (B, d)
-    returns: Array  # (B,): the undiscounted return of the episode that the step is of
+    returns: Array  # (B,): the undiscounted return of the step's episode
     env: dict[str, Any]
 
     def fit(self, env: AnyEnv) -> None:
-        """Raise unless there are any, and the environment is as theirs; an id counts where both have one."""
+        """Raise unless there are steps, and the environment is like theirs. Ids are compared if both have one."""
         check.rows(self.states, returns=self.returns)
         for name, needs in _about(env).items():
             if (has := self.env[name]) != needs and None not in (has, needs):
                 raise ValueError(f"the demonstrations are of an environment whose {name} is {has}, not {needs}")
 
     def save(self, path: checkpoint.File) -> None:
-        """Write them to an .npz file, in one piece."""
+        """Write them to an .npz file: all of it or nothing."""
         checkpoint.write(path, self.env, {name: x for name, x in vars(self).items() if name != "env"})
 
 
@@ -65,12 +65,12 @@ def load(path: checkpoint.File) -> Demonstrations:
 
 
 def record(expert: Any, env: AnyEnv, *, episodes: int = 1, seed: int | None = None) -> Demonstrations:
-    """Whole episodes of an expert, or of a policy, which draws its actions."""
+    """Record whole episodes of an expert, or of a policy, whose actions are then drawn."""
     driver = expert if hasattr(expert, "theta") else Expert(expert, env)
     with undisturbed():
         batch = Collector(env, driver, seed).collect_episodes(episodes)
     columns = batch.states[:-1], batch.actions, batch.rewards, batch.ended
-    states, actions, rewards, ended = (x.swapaxes(0, 1)[batch.valid.T] for x in columns)  # one after the other
+    states, actions, rewards, ended = (x.swapaxes(0, 1)[batch.valid.T] for x in columns)  # episode after episode
     episode = ended.cumsum() - ended
     return Demonstrations(states, actions, np.bincount(episode, rewards)[episode], _about(env))
 

@@ -13,8 +13,8 @@ from .plumbing.check import AnyEnv, Array, Rng
 class Dynamics(Network):
     """s_{t+1} = s_t + μ_Δ + σ_Δ f_φ((s_t - μ_s)/σ_s, a_t). sizes: (observation, actions, *hidden).
 
-    Actions are integers (B,), which enter one-hot, or rows (B, d) of a Box. scales (4, observation) are μ_s, σ_s, μ_Δ,
-    σ_Δ; `normalize` sets them. An ensemble is a list of these, each fitted to data of its own.
+    Actions are integers (B,), which go in one-hot, or rows (B, d) of a Box. scales (4, observation) are μ_s, σ_s, μ_Δ,
+    σ_Δ; `normalize` sets them. An ensemble is a list of these, each fitted to its own data.
 
     >>> Dynamics((4, 2, 16), rng=0)(np.zeros((5, 4)), np.zeros(5, int)).shape
     (5, 4)
@@ -36,7 +36,7 @@ class Dynamics(Network):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What makes a model like this, beside its sizes and θ: for a checkpoint."""
+        """What a checkpoint needs to make this model, beside its sizes and θ."""
         return {"scales": self.scales.tolist()}
 
     def normalize(self, states: Array, next_states: Array) -> None:
@@ -73,7 +73,7 @@ class Dynamics(Network):
         return (next_states - states - mu) / sigma - f, cache
 
     def _forward(self, states: Array, actions: Array) -> tuple[Array, Cache]:
-        """f_φ((s - μ_s)/σ_s, a) and its cache; actions that are integers are taken one-hot."""
+        """f_φ((s - μ_s)/σ_s, a) and its cache; integer actions become one-hot."""
         B, d, a = len(states), self.sizes[1], np.asarray(actions)
         if a.dtype.kind in "iu":
             a = a[..., None] == np.arange(d)

@@ -1,4 +1,4 @@
-"""ε-greedy: the policy that values of actions imply. It has no parameters of its own, and no gradient."""
+"""ε-greedy: the policy that follows from values of actions. It has no parameters of its own, and no gradient."""
 
 from functools import cached_property
 from typing import Any
@@ -11,9 +11,9 @@ from .softmax import Softmax
 
 
 class EpsilonGreedy:
-    """(11.4)  argmax_a Q(s,a), with probability ε any of all A actions: P(greedy) = 1 - ε + ε/A.
+    """(11.4)  argmax_a Q(s,a), or with probability ε any of all A actions: P(greedy) = 1 - ε + ε/A.
 
-    outputs: Q (B, A) as a network says it; or for each action the logits of N atoms z (N,), (B, A, N).
+    outputs: Q (B, A), as a network gives it; or for each action the logits of N atoms z (N,), (B, A, N).
 
     >>> EpsilonGreedy(np.array([[1.0, 3.0, 2.0]])).mode()
     array([1])
@@ -40,7 +40,7 @@ class EpsilonGreedy:
         return np.where(rng.random(B) < self.epsilon, rng.integers(A, size=B), self.mode())  # (11.4)
 
     def taken(self, actions: Array) -> tuple[Array, Array]:
-        """Where `outputs` and `values` are of these actions (B,); ValueError for others than 0 … A-1."""
+        """The index of these actions (B,) in `outputs` and `values`; ValueError unless they are in 0 … A-1."""
         actions = np.asarray(actions)
         B, A = self.outputs.shape[:2]
         if actions.shape != (B,) or actions.dtype.kind not in "iu" or not 0 <= actions.min() <= actions.max() < A:

@@ -24,10 +24,10 @@ def evaluate(
 ) -> Array:
     """The undiscounted returns of whole episodes, (episodes,), environment by environment.
 
-    env: an environment of its own; one that a training run is in the middle of would be reset under it.
+    env: not the one that is being trained in: evaluation would reset it in the middle of an episode.
     greedy: take the most probable action instead of drawing one. seed: of the actions and of the environment.
-    max_steps: an episode is cut off after so many steps. Without it the environment's own time limit counts; if it has
-        none, 10,000 steps, and a warning. report is called with the number of finished episodes, as it grows.
+    max_steps: where an episode is cut off. None is the environment's own time limit; if it has none, 10,000 steps, and
+        a warning. report: is called with the number of finished episodes, whenever it grows.
 
     >>> import gymnasium as gym
     >>> from scratchpg import SoftmaxPolicy
@@ -45,7 +45,7 @@ def evaluate(
     wanted = [episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]
     first_seed: int | None = int(rng.integers(2**31))
     cut = 0
-    while any(len(returns[n]) < wanted[n] for n in range(envs.n)):  # again, if an environment was cut off
+    while any(len(returns[n]) < wanted[n] for n in range(envs.n)):  # once more, if an environment was cut off
         with undisturbed():
             states, first_seed = envs.reset(first_seed), None
         running = np.array([len(returns[n]) < wanted[n] for n in range(envs.n)])
@@ -56,7 +56,7 @@ def evaluate(
                 pi = policy(states.astype(policy.theta.dtype))
                 states, rewards, terminated, truncated = envs.step(pi.mode() if greedy else pi.sample(rng))
             check.finite("rewards", rewards)
-            G, t = np.where(resets, 0, G + rewards), np.where(resets, 0, t + 1)
+            G, t = np.where(resets, 0, G + rewards), np.where(resets, 0, t + 1)  # a reset row is no step
             ended = resets = terminated | truncated
             too_long = (t >= limit) & ~ended & running
             for n in np.flatnonzero((ended & running) | too_long):

@@ -2,8 +2,8 @@
 
     (8.1)  π(a|s) = Π_i N(a_i; μ_i, σ_i²)        one row of parameters η = (μ_1 … μ_d, log σ_1 … log σ_d) per state
 
-Each `d_…` is a gradient with respect to η, of shape (B, 2d): row i is the gradient of row i's number. A density is no
-probability: log π may be positive. All sums go over the d dimensions of an action; none is a mean.
+Each `d_…` is a gradient with respect to η, of shape (B, 2d): row i is the gradient of the i-th result. A density may
+exceed 1, so log π may be positive. All sums go over the d dimensions of an action; none is a mean.
 
     (8.7)  r = π_θ(a)/π_old(a) = exp(log π_θ - log π_old) is a ratio of densities:  E_{a~π_old}[ r f ] = E_{a~π_θ}[ f ]
 
@@ -61,7 +61,7 @@ class Gaussian:
         return (self.log_std + math.log(2 * math.pi * math.e) / 2).sum(axis=1)
 
     def d_entropy(self) -> Array:
-        """(8.3)  ∂H/∂μ = 0,  ∂H/∂log σ_i = 1, (B, 2d): a bonus on H widens σ at the same rate for ever."""
+        """(8.3)  ∂H/∂μ = 0,  ∂H/∂log σ_i = 1, (B, 2d): a bonus on H widens σ at the same rate, without end."""
         return np.concatenate([np.zeros_like(self.mean), np.ones_like(self.log_std)], axis=1)
 
     def kl(self, other: "Gaussian") -> Array:

@@ -17,14 +17,14 @@ from .plumbing.check import INTEGER, REAL, Array, describe
 def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
     """The gradient of f: (P,) → number at θ, (P,), in the dtype of θ; TypeError for float32.
 
-    It takes 4 P + 1 evaluations. The last is at θ itself: an f that writes its argument into a network leaves it there.
+    It takes 4 P + 1 evaluations. The last is at θ itself, so a network that f writes into has its own θ again.
 
     >>> finite_difference(lambda theta: theta @ theta, np.array([1.0, 2.0])).round(10)
     array([2., 4.])
     """
     theta = np.array(theta)  # a copy: f may write into the original
     if theta.ndim != 1 or theta.dtype.kind != "f" or theta.dtype.itemsize < 8:
-        reason = "float32 is too coarse for finite differences: half of its digits go; use float64"
+        reason = "float32 is too coarse for finite differences, which lose half of the digits; use float64"
         raise TypeError(f"theta must be a flat array of floats, float64 or finer, not {describe(theta)} ({reason})")
     h = np.finfo(theta.dtype).eps ** theta.dtype.type(0.2)
 
@@ -42,10 +42,10 @@ def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
 def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, rtol: float = 1e-6) -> float:
     """Compare a gradient (P,) of f at θ with finite differences; return the worst relative error, or raise.
 
-    Each component is compared by its own size, not by the largest. Only the rounding of f over the step counts as no
-    error: components below about ε^(4/5) of f, or of the largest, are beyond any difference. AssertionError names the
-    worst component if its relative error exceeds rtol, or is NaN. ValueError says what is wrong with f, if it is f: not
-    a finite number, not the same twice, or computed in float32. After it, f has been called at θ last.
+    The error of a component is relative to its own size, after what the rounding of f explains is subtracted: about
+    ε^(4/5) of f or of the largest component; smaller ones can't be checked. AssertionError names the worst component if
+    its relative error exceeds rtol, or is NaN. ValueError says what is wrong with f: its value is not a finite number,
+    not the same twice, or computed in float32. The last call of f is at θ.
 
     >>> theta = np.array([1.0, 2.0])
     >>> check_gradient(lambda theta: theta @ theta, 2 * theta, theta) < 1e-10

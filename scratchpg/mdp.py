@@ -1,8 +1,8 @@
 """Finite MDPs with a horizon: every expectation of the derivation is a finite sum, and J and ∇J are exact.
 
-By two independent routes: enumeration of all trajectories τ, as the derivation goes (`Trajectories`), and recursion
-over (t, s), which scales to many states and long horizons (`FiniteMDP.objective`, `.gradient`). Both take a policy of
-sizes (S, *hidden, A), which sees states one-hot.
+They are computed in two independent ways: by enumerating all trajectories τ, as in the derivation (`Trajectories`), and
+by recursion over (t, s), which scales to many states and long horizons (`FiniteMDP.objective`, `.gradient`). Both take
+a policy of sizes (S, *hidden, A); its states are one-hot.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class FiniteMDP(gym.Env[Any, Any]):
     """An MDP of S states and A actions that ends after `horizon` = H steps, or earlier in a terminal state.
 
     start (S,): p(s_0);  transition (S, A, S): p(s'|s,a);  reward (S, A): r(s,a), or (S, A, S): r(s,a,s');
-    terminal (S,): where an episode ends. The rows of a terminal state do not count: it is absorbing and pays nothing.
+    terminal (S,): where an episode ends. The rows of a terminal state do not count: it is absorbing, with reward 0.
 
     The horizon is part of J, so the last step is `terminated`, not truncated: the value after it is 0. Also a
     Gymnasium environment, which the chapters' `train` runs on. ValueError says which table is wrong, and where.
@@ -84,7 +84,7 @@ class FiniteMDP(gym.Env[Any, Any]):
     @classmethod
     def from_env(cls, env: gym.Env[Any, Any], horizon: int) -> "FiniteMDP":
         """The MDP of an environment with a table `unwrapped.P` (FrozenLake-v1, CliffWalking-v1, Taxi-v4), but with
-        this horizon for its time limit. Terminal are the states no episode acts in: it ends or never comes there."""
+        this horizon for its time limit. Terminal are the states where episodes end, or never come to."""
         table, start = (getattr(getattr(env, "unwrapped", env), name, None) for name in ("P", "initial_state_distrib"))
         if table is None or start is None:
             raise ValueError(f"env must have unwrapped.P and .initial_state_distrib, as FrozenLake-v1 has, not {env}")
@@ -101,7 +101,7 @@ class FiniteMDP(gym.Env[Any, Any]):
                     elif p > 0 and next_s not in acts_in:
                         acts_in.append(next_s)
         if both := ends_in.intersection(acts_in):
-            raise ValueError(f"state {min(both)} of {env} must end all episodes that come to it or none, not only some")
+            raise ValueError(f"state {min(both)} of {env} must end all episodes that reach it or none, not only some")
         terminal = [s not in acts_in for s in range(S)]
         return cls(start, P, r / np.where(P > 0, P, 1), horizon=horizon, terminal=terminal)
 
@@ -143,8 +143,8 @@ class FiniteMDP(gym.Env[Any, Any]):
     def values(self, policy: SoftmaxPolicy, gamma: float, ent_coef: float = 0.0) -> tuple[Array, Array]:
         """(3.2)  V_t(s) = E[G_t | s_t=s], (H+1, S), and Q_t(s,a), (H, S, A), by (3.3) from the last step back.
 
-        They depend on t: the fewer steps are left, the less is to come. V_H is 0, and so is V of a terminal state.
-        With an ent_coef α they are those of (12.2), which count the entropies: in Q from that of the next state on.
+        They depend on t: with fewer steps left, less reward can follow. V_H is 0, and so is V of a terminal state.
+        With an ent_coef α they are those of (12.2), which add the entropies: in Q, from the next state on.
         """
         check.weight(ent_coef=ent_coef)
         pi, V, Q = self._pi(policy), [np.zeros(len(self.start))], []
@@ -214,11 +214,11 @@ class FiniteMDP(gym.Env[Any, Any]):
         return np.indices([A] * steps).reshape(steps, -1).T, R
 
     def counted(self, states: Array, actions: Array, rewards: Array, next_states: Array) -> "FiniteMDP":
-        """(14.1)  The MDP as these data (B,) show it: P̂(s'|s,a) = n(s,a,s')/n(s,a), r̂ the mean of its rewards.
+        """(14.1)  The MDP estimated from these data (B,): P̂(s'|s,a) = n(s,a,s')/n(s,a), r̂ the mean of its rewards.
 
         (14.6)  V̂_0 - V_0 = Σ_t γ^t E_{d_t of the model}[ (r̂ - r) + γ (P̂ - P) V_{t+1} ]: its errors add up along t
         (14.7)  E[(P̂ - P)²] = P(1 - P)/n, so V̂ - V ~ 1/√n
-        Where (s, a) was never tried it stays in s, for nothing. Start, horizon and terminal states are the true ones.
+        Where (s, a) was never tried it stays in s with reward 0. Start, horizon and terminal states are the true ones.
         """
         n, r = np.zeros((2, *self.transition.shape))
         np.add.at(n, (states, actions, next_states), 1)
@@ -230,7 +230,7 @@ class FiniteMDP(gym.Env[Any, Any]):
     def trajectories(self, policy: SoftmaxPolicy, *, limit: int = 100_000) -> Trajectories:
         """(1.3)  Every τ, with p(τ|θ) = p(s_0) Π_t π_θ(a_t|s_t) p(s_{t+1}|s_t,a_t); ValueError for more than limit."""
         possible = self.transition > 0
-        possible[self.terminal, 1:] = False  # after the end there is one way to go on, by action 0, …
+        possible[self.terminal, 1:] = False  # after the end there is one continuation, by action 0, …
         pi = np.where(self.terminal[:, None], 1, self._pi(policy).probabilities)  # … and it is certain
         ways, one_hot = possible.sum(axis=(1, 2)), np.eye(len(self.start))
         states = np.flatnonzero(self.start)[None]  # (t+1, K)

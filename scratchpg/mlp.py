@@ -4,8 +4,8 @@
     h_l = tanh(h_{l-1} W_l + b_l)            l = 1 … L-1
     y   = h_{L-1} W_L + b_L                  y (B, sizes[-1]): the last layer is linear
 
-θ is ONE array: W_1, b_1, W_2, b_2, … laid end to end. The matrices are views into it, so `net.theta -= step` moves
-every layer at once, a finite difference is one loop and a checkpoint one array.
+θ is ONE array: W_1, b_1, W_2, b_2, … laid end to end. The matrices are views into it. So `net.theta -= step` moves
+every layer at once, finite differences are one loop over θ, and a checkpoint holds one array.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ class MLP:
     """y = net(x). Computes in the dtype of θ, whatever comes in: float32 trains, float64 or longdouble checks.
 
     sizes: the widths (inputs, *hidden, outputs); with no hidden width the net is linear.
-    theta: a flat vector (P,) to use as it is, without a copy (a shared array, say, or one of another dtype);
+    theta: a flat vector (P,), used without a copy (a shared array, for example, or one of another dtype);
         without it θ is drawn: W_l ~ N(0, 1/inputs of the layer), b_l = 0, the last W scaled by output_scale.
-    ValueError for sizes, a θ or an x that do not fit, TypeError for a dtype that is none of floats.
+    ValueError for sizes, θ or x that do not fit; TypeError for a dtype that is not of floats.
 
     >>> net = MLP((3, 4, 2), rng=0)
     >>> net.theta.shape, net(np.ones((5, 3))).shape
@@ -55,19 +55,19 @@ class MLP:
 
     @property
     def theta(self) -> Array:
-        """θ (P,). A new one put in its place is used as it is, without a copy."""
+        """θ (P,). A new one that is assigned is used without a copy."""
         return self._theta
 
     @theta.setter
     def theta(self, theta: Array) -> None:
-        ends = [*accumulate((n + 1) * m for n, m in pairwise(self.sizes))]  # of each layer's part of θ
+        ends = [*accumulate((n + 1) * m for n, m in pairwise(self.sizes))]  # where each layer's part of θ ends
         if not isinstance(theta, np.ndarray) or theta.shape != (ends[-1],) or theta.dtype.kind not in "fc":
             expected = f"a flat floating-point array of shape {(ends[-1],)} for sizes {self.sizes}"
             raise ValueError(f"theta must be {expected}, not {check.describe(theta)}")
         self._theta = theta
         parts = zip(np.split(theta, ends[:-1]), self.sizes[1:], strict=True)
         tables = [part.reshape(-1, m) for part, m in parts]
-        self.layers = [(W_b[:-1], W_b[-1:]) for W_b in tables]  # W_l (n, m) and b_l (1, m), views into θ
+        self.layers = [(W_b[:-1], W_b[-1:]) for W_b in tables]  # W_l (n, m) and b_l, the last row (1, m): views
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -81,7 +81,7 @@ class MLP:
         return self.forward(x)[0]
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
-        """y, and the cache: what `backward`, `d_input` and `jvp` need to know about this very pass."""
+        """y, and the cache: what `backward`, `d_input` and `jvp` need to know about this pass."""
         h, inputs = np.asarray(x, self._theta.dtype), []
         if h.ndim != 2 or h.shape[1] != self.sizes[0]:
             single = "; a single state is given as state[None]" if h.ndim == 1 else ""
@@ -98,14 +98,14 @@ class MLP:
         """∂L/∂θ (P,), given ∂L/∂y (B, sizes[-1]): the chain rule from the last layer to the first.
 
         ∂L/∂W_l = h_{l-1}ᵀ d_l,   ∂L/∂b_l = Σ_rows d_l,   d_{l-1} = (d_l W_lᵀ) ⊙ (1 - h_{l-1}²)
-        where d_l = ∂L/∂(h_{l-1} W_l + b_l), and 1 - h² is the derivative of tanh, by its value h.
+        where d_l = ∂L/∂(h_{l-1} W_l + b_l), and 1 - h² is the derivative of tanh where its value is h.
 
-        The cache must be of a pass at this θ. One of another θ makes a wrong gradient, without an error.
+        The cache must come from a pass at this θ. With another θ the gradient is wrong, and no error is raised.
         """
         inputs, d = self._of_this_pass(cache, d_y, self.sizes[-1])
-        gradients, ones = [], np.ones(len(d), d.dtype)  # 1ᵀ d is Σ_rows d, as a product
+        gradients, ones = [], np.ones(len(d), d.dtype)  # 1ᵀ d is Σ_rows d, and faster
         for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=True):
-            gradients += [ones.dot(d), h.T.dot(d).ravel()]  # b_l before W_l, as the list is turned round at the end
+            gradients += [ones.dot(d), h.T.dot(d).ravel()]  # b_l before W_l: the list is reversed at the end
             if h is not inputs[0]:
                 d = d.dot(W.T)
                 slope = h * h
@@ -164,7 +164,7 @@ class MLP:
     def _of_this_pass(self, cache: Cache, d_y: Array, width: int) -> tuple[list[Array], Array]:
         """The inputs of the layers, and d_y in the dtype of θ, if they are of one pass."""
         if cache is None:
-            raise ValueError("there is no cache: only a pass of this network makes what can be differentiated")
+            raise ValueError("there is no cache: it must come from a pass of this network")
         d = np.asarray(d_y, self._theta.dtype)
         sizes, inputs = cache
         if sizes != self.sizes or d.shape != (len(inputs[0]), width):

@@ -1,4 +1,4 @@
-"""Gradient descent on one flat vector, in place: θ ← θ - η · direction(g), of a g clipped by its global norm."""
+"""Gradient descent on one flat vector, in place: θ ← θ - η · direction(g), where g is first clipped by its norm."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from .plumbing.check import Array, NonFiniteError
 class SGD:
     """θ ← θ - η g.
 
-    theta: the vector to move, in place; learning_rate: η, may be set anew at any time; max_grad_norm: a longer
+    theta: the vector to move, in place; learning_rate: η, may be changed at any time; max_grad_norm: a longer
     gradient is scaled down to this length (inf: never).
 
     >>> theta = np.array([1.0, 2.0])
@@ -22,7 +22,7 @@ class SGD:
     array([0.5, 2. ])
     """
 
-    kept: tuple[str, ...] = ("theta",)  # what changes from step to step, and is kept for a run that goes on later
+    kept: tuple[str, ...] = ("theta",)  # what each step changes: saved, so that a run can be resumed
 
     def __init__(self, theta: Array, learning_rate: float = 1e-3, *, max_grad_norm: float = math.inf) -> None:
         if not isinstance(theta, np.ndarray) or theta.ndim != 1 or theta.dtype.kind != "f":
@@ -32,7 +32,7 @@ class SGD:
         self.theta, self.learning_rate, self.max_grad_norm = theta, learning_rate, max_grad_norm
 
     def step(self, gradient: Array) -> float:
-        """Descend along a gradient (P,), which is left as it is; returns its norm before clipping.
+        """One step against the gradient (P,), which is not changed; returns its norm before clipping.
 
         NonFiniteError if that norm or the step is not finite, ValueError for another shape; θ then keeps its value.
         """
@@ -52,7 +52,7 @@ class SGD:
         return norm
 
     def direction(self, g: Array) -> Array:
-        """Where to go (P,), of a gradient g (P,)."""
+        """The direction of the step, (P,), given a gradient g (P,)."""
         return g
 
 
@@ -60,7 +60,7 @@ class RMSProp(SGD):
     """θ ← θ - η g / √(s + ε),   s ← ρ s + (1-ρ) g²      as in the A3C paper (arXiv:1602.01783): ε inside
     the root, s from 0. PyTorch's, with ε outside, is another optimiser.
 
-    decay: ρ; mean_square: s (P,), to be shared with others; without it an array of its own.
+    decay: ρ; mean_square: s (P,), to share it with other processes; None makes a new one.
     """
 
     kept = "theta", "mean_square"
@@ -83,7 +83,7 @@ class RMSProp(SGD):
 
     def direction(self, g: Array) -> Array:
         s = self.mean_square
-        s *= self.decay  # in place and never negative, whenever another process that shares s comes between
+        s *= self.decay  # two in-place steps: s stays ≥ 0, even if another process writes it in between
         s += (1 - self.decay) * (g * g)
         return g / np.sqrt(s + self.eps)
 
@@ -91,11 +91,11 @@ class RMSProp(SGD):
 class Adam(SGD):
     """θ ← θ - η m̂ / (√v̂ + ε),   m ← β₁ m + (1-β₁) g,   v ← β₂ v + (1-β₂) g²,   m̂ = m/(1-β₁ᵗ),   v̂ = v/(1-β₂ᵗ)
 
-    with t = 1 at the first step (arXiv:1412.6980, algorithm 1). ε is 1e-5, as policy-gradient code has it.
+    with t = 1 at the first step (arXiv:1412.6980, algorithm 1). ε is 1e-5, as is usual in policy gradients.
 
     >>> theta = np.zeros(2)
     >>> _ = Adam(theta, 0.1).step(np.array([1.0, -100.0]))
-    >>> theta.round(6)  # the first step goes by the sign: m̂ = g, √v̂ = |g|
+    >>> theta.round(6)  # the first step depends on the sign only: m̂ = g, √v̂ = |g|
     array([-0.099999,  0.1     ])
     """
 
@@ -164,9 +164,9 @@ def conjugate_gradient(
 
 
 def line_search(theta: Array, step: Array, accept: Callable[[], bool], shrink: float, tries: int) -> int:
-    """(9.7)  θ_j = θ + αʲ step, in place, for the first j = 0, 1, … that `accept` accepts; α is shrink. Returns j.
+    """(9.7)  θ_j = θ + αʲ step, in place, for the first j = 0, 1, … at which accept() is true; α is shrink. Returns j.
 
-    If none of so many is accepted, θ stays as it was, bit for bit. NonFiniteError for a step that is not finite.
+    If none of `tries` is accepted, θ is restored, bit for bit. NonFiniteError for a step that is not finite.
 
     >>> theta = np.array([1.0])
     >>> line_search(theta, np.array([-4.0]), lambda: abs(theta[0]) < 1, shrink=0.5, tries=10)

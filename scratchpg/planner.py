@@ -1,4 +1,4 @@
-"""Planning: the search for actions a_0 … a_{H-1} that are good by a model; and its first action, as a policy."""
+"""Planning: search for actions a_0 … a_{H-1} that are good according to a model, and take the first one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Planner:
 def plan(planner: Planner, state: Array, rng: np.random.Generator, before: Array | None = None) -> Array:
     """(14.4)  The mean of the last elites, (H, d); of integers the most frequent ones, (H,).
 
-    before: the plan that was found at the state before: in a Box the search goes on from it, one step later.
+    before: the plan found one step earlier. In a Box the search starts from it, moved on by one step.
     """
     q = planner.q
     if before is not None and planner.actions == "Box":
@@ -123,7 +123,7 @@ def together(models: Sequence[Model], N: int) -> Model:
 
 
 def folded(model: Dynamics) -> MLP:
-    """Its net as it is now, with the scales folded into W_1, b_1, W_L, b_L: s_{t+1} - s_t of (s_t, a_t)."""
+    """The net as it is now, with the scales folded into W_1, b_1, W_L, b_L: it maps (s_t, a_t) to s_{t+1} - s_t."""
     net, d = MLP(model.net.sizes, theta=model.theta.copy()), model.sizes[1]
     (mu, sigma, mu_d, sigma_d), (W_L, b_L) = model.scales.astype(net.theta.dtype), net.layers[-1]
     net.absorb(np.append(mu, np.zeros(d)), np.append(sigma, np.ones(d)))

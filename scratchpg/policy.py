@@ -15,9 +15,9 @@ Distribution = Any  # a Softmax or a Gaussian: they have the same methods
 
 
 class Policy(Network):
-    """What the chapters ask of a policy, whatever its distribution; SoftmaxPolicy and GaussianPolicy are such.
+    """What the chapters ask of a policy, whatever its distribution: see SoftmaxPolicy and GaussianPolicy.
 
-    The last layer starts 100 times smaller than the others, so that the first policy is nearly the same in all states.
+    The last layer starts with weights 100 times smaller, so the first policy is nearly the same in all states.
     """
 
     def __init__(
@@ -30,10 +30,12 @@ class Policy(Network):
     def for_env(cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, **start: Any) -> Self:
         """A policy that fits the environment's (flattened) observations and its actions, else ValueError.
 
-        `Policy.for_env` itself takes the class that fits: GaussianPolicy for a Box of actions, else SoftmaxPolicy.
-        start: `dtype`, and what else that class is made with.
+        `Policy.for_env` chooses the class: GaussianPolicy for a Box of actions, else SoftmaxPolicy.
+        start: more arguments of that class, such as `dtype`.
         """
-        kind: Any = cls if cls.actions else GaussianPolicy if check.has_box(env) else SoftmaxPolicy
+        kind: Any = cls
+        if cls.actions is None:
+            kind = GaussianPolicy if check.has_box(env) else SoftmaxPolicy
         sizes = check.observation_size(env), *check.widths(0, hidden=hidden), check.action_size(env, kind.actions)
         return kind(sizes, rng, **start)
 
@@ -75,7 +77,7 @@ class SoftmaxPolicy(Policy):
 
 
 class GaussianPolicy(Policy):
-    """(8.6)  π_θ(·|s) = N(net_θ(s), σ²), log σ ∈ θ, for an action space that is a Box of floats, with d numbers in all.
+    """(8.6)  π_θ(·|s) = N(net_θ(s), σ²), log σ ∈ θ, for a Box of floats, d numbers per action.
 
     sizes: (observation, *hidden, d), all of them. θ is the net's, then log σ (d,), the same in every state; `net.theta`
     and `log_std` are views of it. log_std: where log σ starts, a number, or one for each dimension.
@@ -96,9 +98,10 @@ class GaussianPolicy(Policy):
         dtype: Any = np.float32,
         log_std: float | Array = 0.0,
     ) -> None:
-        check.finite("log_std", start := check.numbers("log_std", log_std))
+        log_std = check.numbers("log_std", log_std)
+        check.finite("log_std", log_std)
         super().__init__(sizes, rng, dtype=dtype)
-        start = np.full(self.outputs, start, dtype)
+        start = np.full(self.outputs, log_std, dtype)
         self.theta = np.append(self.net.theta, start) if theta is None else theta
 
     @property
@@ -131,13 +134,13 @@ class GaussianPolicy(Policy):
 
 
 def drift(old: Distribution, new: Distribution, actions: Array, clip_range: float) -> dict[str, float]:
-    """What an update has done to the policy, over all rows of its batch: how the health of PPO and its kin is read.
+    """How far an update has moved the policy, over all rows of its batch. Read in them whether training is healthy:
 
-    kl                   mean_t KL(π_old ‖ π), in nats: up to some 0.01; above 0.05 the steps are too large
-    clip_fraction        the share of rows with |r_t - 1| > ε: up to some 0.2; always 0 means ε does nothing
+    kl                   mean_t KL(π_old ‖ π), in nats: up to about 0.01; above 0.05 the steps are too large
+    clip_fraction        the share of rows with |r_t - 1| > ε: up to about 0.2; always 0 means ε does nothing
     entropy              mean_t H(π), in nats: falls slowly; near 0 (far below it for a Gaussian) exploration has ended
 
-    Beside them the chapters report explained_variance, of V after its fit: towards 1; ≤ 0: a constant would do as well;
+    The chapters also report explained_variance, of V after its fit: it nears 1; at ≤ 0 a constant would do as well;
     and gradient_norm, of the policy in the last minibatch, before clipping: mostly below max_grad_norm.
     """
     clipped = abs(np.exp(new.log_prob(actions) - old.log_prob(actions)) - 1) > clip_range

@@ -1,4 +1,4 @@
-"""Q_φ(s,a): a network that tells the value of each of A actions, and what acts by it; and twins for actions in R^d."""
+"""Q_φ(s,a): a network with the value of each of A actions, and a policy that acts by it; twins for actions in R^d."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,7 +17,7 @@ class QNetwork(Network):
 
     dueling          (11.7)   Q_a = V + A_a - mean_b A_b; V and A are outputs of one net
     atoms, v_range   (11.11)  for each action N logits, of atoms evenly from v_min to v_max; with dueling as (11.7)
-    noisy            (11.14)  w = μ + σ ⊙ ε for every weight; φ is (μ, σ), ε a noise by `draw`, 0 where none is given
+    noisy            (11.14)  w = μ + σ ⊙ ε for every weight; φ is (μ, σ), ε the noise of `draw`, or 0 without one
 
     >>> q = QNetwork((4, 16, 2), rng=0, dueling=True)
     >>> q(np.zeros((1, 4))).values, q
@@ -117,7 +117,7 @@ class QNetwork(Network):
 
 
 class Behaviour:
-    """What acts while q learns: ε-greedy, where ε falls from 1 to `last` over a fraction of the run; or a noisy q."""
+    """The policy that collects: ε-greedy, where ε falls from 1 to `last` over a fraction of the run; or a noisy q."""
 
     actions = "Discrete"
 
@@ -141,7 +141,7 @@ class TwinQ(Network):
     """Q_1(s,a) and Q_2(s,a) for actions of d numbers: two nets of the same sizes, on one φ = (φ_1, φ_2).
 
     sizes: (observation + d, *hidden), without the single output. (12.6) and (12.8) take the smaller of the two, so
-    that an error which flatters an action counts only if both make it.
+    an error that makes an action look better counts only if both make it.
 
     >>> q = TwinQ((3 + 1, 16), rng=0)
     >>> q(np.zeros((5, 3)), np.zeros((5, 1))).shape, q
@@ -184,13 +184,13 @@ class TwinQ(Network):
         return self.forward(states, actions)[0]
 
     def forward(self, states: Array, actions: Array) -> tuple[Array, list[Any]]:
-        """Q_i(s,a), (2, B), and the caches of this very pass."""
+        """Q_i(s,a), (2, B), and the caches of this pass."""
         inputs = np.concatenate([states, actions], axis=1)
         passes = [net.forward(inputs) for net in self.nets]
         return np.stack([y[:, 0] for y, _ in passes]), [cache for _, cache in passes]
 
     def mse(self, states: Array, actions: Array, targets: Array) -> float:
-        """(12.7)  L_Q(φ) = Σ_i mean_t (y_t - Q_i(s_t,a_t))²; targets (B,) stand for y_t and are constants."""
+        """(12.7)  L_Q(φ) = Σ_i mean_t (y_t - Q_i(s_t,a_t))²; targets (B,) stand for y_t, and count as constants."""
         states, targets = check.rows(states, targets=targets)
         return ((targets - self(states, actions)) ** 2).mean(axis=1).sum()
 
@@ -204,8 +204,8 @@ class TwinQ(Network):
         )
 
     def d_action(self, caches: list[Any], d_values: Array, d: int) -> Array:
-        """∂L/∂a (B, d), given ∂L/∂Q_i (2, B) of a pass. Only rows with ∂L/∂Q_i ≠ 0 go back through net i: of a minimum
-        over the twins each row goes through one."""
+        """∂L/∂a (B, d), given ∂L/∂Q_i (2, B) of a pass. Only rows with ∂L/∂Q_i ≠ 0 go back through net i: with a
+        minimum over the twins each row goes through one net."""
         d_inputs = np.zeros((len(d_values[0]), self.sizes[0]), self.theta.dtype)
         for net, (sizes, inputs), d_Q in zip(self.nets, caches, d_values, strict=True):
             rows = d_Q.nonzero()[0]
@@ -214,5 +214,5 @@ class TwinQ(Network):
 
 
 def follow(target: Network, network: Network, tau: float) -> None:
-    """(11.5), (12.15)  φ̄ ← φ̄ + τ (φ - φ̄), which is a copy, to the bit, for τ = 1."""
+    """(11.5), (12.15)  φ̄ ← φ̄ + τ (φ - φ̄), for τ = 1 an exact copy."""
     target.theta[:] = (1 - tau) * target.theta + tau * network.theta

@@ -1,6 +1,6 @@
-"""Replay: a ring of the last transitions (s_t, a_t, r_t, s_{t+1}, terminated), to be drawn from again and again.
+"""Replay: a ring of the last transitions (s_t, a_t, r_t, s_{t+1}, terminated), from which samples are drawn.
 
-No `truncated` is kept: where a time limit cuts an episode, s_{t+1} is its true last state, and has a value like others.
+`truncated` is not kept: where a time limit cuts an episode, s_{t+1} is its true last state and has a value.
 """
 
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ class Sample(NamedTuple):
     rewards: Array  # Σ_{k<m} γ^k r_{t+k} (B,)
     next_states: Array  # s_{t+m} (B, observation)
     discounts: Array  # γ^m (B,), or 0 where s_{t+m} is terminal
-    places: Array  # where they are stored (B,)
+    places: Array  # where the transitions are stored (B,)
     weights: Array  # w of (11.9) (B,); 1 where the draw is uniform
 
 
@@ -36,14 +36,14 @@ class Replay:
         return min(self.added, self.buffer_size)
 
     def add(self, batch: Batch) -> Array:
-        """Store the valid rows of a batch; returns their places. Batches must be all of those of one Collector."""
+        """Store the valid rows of a batch; returns their places. Add every batch of one Collector, and no others."""
         rows = batch.states[:-1], batch.actions, batch.rewards, batch.states[1:], batch.terminated
         if self.buffer_size < len(rows[0][0]):
             raise ValueError(f"buffer_size must be at least the number of environments, {len(rows[0][0])}")
         if not self.added:
             self.columns = [np.empty((self.buffer_size, *x.shape[2:]), x.dtype) for x in rows]
             self.following = np.empty(self.buffer_size, int)  # where the next step of the episode is; -1: not known
-            self.last = np.full(batch.valid.shape[1], -1)  # where the last row of each environment is, if it goes on
+            self.last = np.full(batch.valid.shape[1], -1)  # where each environment's last row is; -1 after an end
         new = np.arange(self.added, self.added + np.count_nonzero(batch.valid)) % self.buffer_size
         place = np.full(batch.states.shape[:2], -1)  # of each row in the ring; the row after the last is not known
         place[:-1][batch.valid] = new
@@ -51,7 +51,7 @@ class Replay:
         same = (batch.first_t > 0) & (self.last >= 0)  # row 0 goes on with the episode of the last batch
         self.following[self.last[same]] = place[0, same]
         for column, x in zip((*self.columns, self.following), (*rows, following), strict=True):
-            column[new] = x[batch.valid]  # over the oldest, which no `following` of a newer one points to
+            column[new] = x[batch.valid]  # overwrites the oldest, to which no `following` of a newer one points
         self.last = np.where(batch.ended[-1], -1, place[-2])
         self.added += len(new)
         return new
@@ -75,7 +75,7 @@ class Replay:
 
 
 class PrioritizedReplay(Replay):
-    """(11.8)  P(i) = p_i^ω / Σ_j p_j^ω,   p_i = |last error of i| + small;   of a new one the largest there ever was.
+    """(11.8)  P(i) = p_i^ω / Σ_j p_j^ω,   p_i = |last error of i| + small;   a new one gets the largest p so far.
 
     priority_exponent: ω. `levels`, a sum tree: the p_i^ω in groups of 64, their sums in groups of 64, up to one group.
     """

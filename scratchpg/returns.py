@@ -3,12 +3,12 @@
 One convention, here and everywhere. Arrays are (T,) for one episode after another, or (T, N) for N environments:
 
     rewards[t]                 r_t, the reward after a_t
-    values[t], next_values[t]  V(s_t) and V(s_{t+1}), the latter always of the true successor of s_t
+    values[t], next_values[t]  V(s_t) and V(s_{t+1}), where s_{t+1} truly followed s_t (no reset)
     terminated[t]              s_{t+1} is terminal: its value counts as 0
     truncated[t]               the episode was cut off after t (a time limit): the value of s_{t+1} counts
     ended                      terminated | truncated: what comes at t+1 belongs to another episode
 
-A row t with both flags counts as terminated. Past the last row nothing is known: what comes later is in next_values.
+A row t with both flags counts as terminated. After the last row, next_values stands for all later rewards.
 The reward after a_t is r_t here, as in the GAE paper; Sutton and Barto call it R_{t+1}. All results have the shape of
 rewards; arrays of different shapes, or γ, λ, n out of range, raise ValueError.
 """
@@ -107,14 +107,14 @@ def gae(
 
 
 def normalized(advantages: Array) -> Array:
-    """(A - mean A) / (std A + 1e-8), (B,): equal ones become 0, a single one is left as it is.
+    """(A - mean A) / (std A + 1e-8), (B,): equal ones become 0, a single one stays as it is.
 
-    A departure from (6.2): dividing by the deviation of its own batch biases the gradient, also in its direction.
+    A departure from (6.2): dividing by the batch's own deviation biases the gradient, and even its direction.
     """
     A = check.numbers("advantages", advantages)
     if A.ndim != 1 or not len(A):
         raise ValueError(f"advantages must be (B,), at least one, not {A.shape}")
-    centred = A - A[0]  # first, so that equal ones are 0 without a rounding error
+    centred = A - A[0]  # first, so that equal ones become exactly 0
     centred = centred - centred.mean()
     std = np.sqrt(centred.dot(centred) / len(A))  # np.std(A), in a third of its time
     if not np.isfinite(std):
@@ -156,12 +156,12 @@ def explained_variance(targets: Array, values: Array) -> float:
         raise ValueError(
             f"targets and values must have one shape, not empty; got {np.shape(targets)}, {np.shape(values)}"
         )
-    variance = np.var(targets) if np.ptp(targets) else 0.0
+    variance = np.var(targets) if np.ptp(targets) else 0.0  # of equal ones exactly 0
     return float(1 - np.var(np.subtract(targets, values)) / variance) if variance > 0 else np.nan
 
 
 def _steps(**arrays: Any) -> list[Array]:
-    """Arrays of one shape, (T,) or (T, N): flags may stay bool, the others are floats, as integers would truncate."""
+    """Arrays of one shape, (T,) or (T, N): flags may stay bool, all else becomes floats, as integers would truncate."""
     xs = []
     for name, array in arrays.items():
         x = np.asarray(array)

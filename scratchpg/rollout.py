@@ -1,4 +1,4 @@
-"""Experience: segments or whole episodes of one environment or a vector of them, in one time-major layout."""
+"""Experience: segments or whole episodes of one environment or a vector of them, in one layout: row t is step t."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from .plumbing.spaces import Environments
 class Batch:
     """T steps of N environments. Row t holds what happened at step t: s_t, a_t, r_t and how it ended.
 
-    `states` has one row more: `states[t + 1]` follows `states[t]`. Rows that are not `valid` are no experience: resets,
-    and what an environment does after the last episode asked of it. `samples` leaves them out; their reward is 0 and
-    they end nothing.
+    `states` has one row more: `states[t + 1]` follows `states[t]`. Rows that are not `valid` teach nothing: reset
+    rows, and rows after the last episode that was asked for. `samples` leaves them out. Their reward is 0, their
+    flags are False.
     """
 
     states: Array  # (T+1, N, observation)
@@ -61,8 +61,8 @@ class Batch:
 class Collector:
     """Runs a policy in N environments and keeps count: `steps`, `episodes`, and the last 100 `returns`.
 
-    `steps` are all that the environments made, also those of episodes that nobody asked for. All randomness comes from
-    `rng`: it seeds the environment once and draws actions; `greedy` takes the most probable.
+    `steps` counts all steps, also those of episodes that nobody asked for. All randomness comes from
+    `rng`: it seeds the environment once, and draws the actions. With `greedy` the most probable action is taken.
 
     >>> import gymnasium as gym
     >>> from scratchpg import SoftmaxPolicy
@@ -72,7 +72,7 @@ class Collector:
     ((6, 2, 4), (5, 2), 10)
     """
 
-    kept: tuple[str, ...] = ("origin", "rng", "apart", "steps", "episodes", "returns")  # for a run that goes on later
+    kept: tuple[str, ...] = ("origin", "rng", "apart", "steps", "episodes", "returns")  # saved, to resume a run
     kept += ("state", "t", "resetting", "returns_so_far", "abandoned")
 
     def __init__(self, env: AnyEnv, policy: Any, rng: Rng = None, *, greedy: bool = False) -> None:
@@ -80,7 +80,7 @@ class Collector:
         self.envs, self.policy, self.greedy = Environments(env, policy.actions), policy, greedy
         self.n_envs = self.envs.n
         self.rng = np.random.default_rng(rng)
-        self.origin = self.rng.bit_generator.state  # where it stood before it seeded the environment
+        self.origin = self.rng.bit_generator.state  # its state before it seeded the environment
         self.apart: np.random.Generator | None = None
         self.steps, self.episodes = 0, 0
         self.returns: deque[float] = deque(maxlen=100)
@@ -91,20 +91,20 @@ class Collector:
         self.state = self.envs.reset(seed)
         self.t = np.zeros(self.n_envs, int)  # which step of its episode the next row is; -1 for a reset row
         self.resetting = False  # is the next row a reset row anywhere?
-        self.returns_so_far = np.zeros(self.n_envs)  # of the episodes under way
-        self.abandoned = False  # the environments are within episodes that nobody asked for
+        self.returns_so_far = np.zeros(self.n_envs)  # in the unfinished episodes
+        self.abandoned = False  # are the environments in the middle of episodes that nobody asked for?
 
     def spawn(self) -> np.random.Generator:
-        """A generator apart from `rng`, so that what it draws changes no action; kept with the collector."""
+        """A second generator: what it draws changes no action. It is saved with the collector."""
         self.apart = self.rng.spawn(1)[0]
         return self.apart
 
     def collect(self, n_steps: int) -> Batch:
-        """The next n_steps rows. Episodes go on from one call to the next; after `collect_episodes` all begin anew."""
+        """The next n_steps rows. Episodes go on from one call to the next; after `collect_episodes` new ones start."""
         check.count(n_steps=n_steps)
         if self.abandoned:
             self._begin()
-        while True:  # again, if all are reset rows
+        while True:  # once more, if all rows were reset rows
             batch = self._room(n_steps)
             for row in range(n_steps):
                 self._step(batch, row)
@@ -112,7 +112,7 @@ class Collector:
                 return batch
 
     def collect_episodes(self, episodes: int, seeds: list[int] | None = None) -> Batch:
-        """Whole episodes, begun anew: every environment runs the same number, so short ones are not favoured.
+        """Whole new episodes: every environment runs the same number, so short ones are not favoured.
 
         Where `episodes` is no multiple of the number of environments, the first ones run one more. seeds: of the first
         episode of each environment; equal seeds are equal starts.
@@ -124,7 +124,7 @@ class Collector:
         batch, row, done = self._room(64), 0, np.zeros(self.n_envs, int)
         while (done < wanted).any():
             if row == len(batch.valid):
-                check.finite("observations", batch.states)  # no end may be in sight for one that is not
+                check.finite("observations", batch.states)  # with a NaN the episode may never end
                 if row > self.envs.longest * wanted.max():
                     cure = "make it with a time limit: gymnasium.make(id, max_episode_steps=…)"
                     raise RuntimeError(f"no end of {self.envs.env} within {row} steps; {cure}")
@@ -143,7 +143,7 @@ class Collector:
         return Progress(steps=self.steps, episodes=self.episodes, mean_return=mean_return, **diagnostics)
 
     def _room(self, T: int) -> Batch:
-        """A batch of T rows to be filled, of which the first state is known."""
+        """A batch with room for T rows; its first state is filled in."""
         N, dtype = self.n_envs, self.policy.theta.dtype
         states = np.empty((T + 1, N, self.envs.size), dtype)
         states[0] = self.state
@@ -152,25 +152,25 @@ class Collector:
         return Batch(states, actions, np.empty((T, N)), terminated, truncated, np.ones((T, N), bool), self.t)
 
     def _step(self, batch: Batch, row: int) -> None:
-        """Act in states[row] and write what came of it."""
+        """Act in states[row], and store what the environment returns."""
         pi = self.policy(batch.states[row])
         batch.actions[row] = actions = pi.mode() if self.greedy else pi.sample(self.rng)
         result = self.envs.step(actions)
         batch.states[row + 1], batch.rewards[row], batch.terminated[row], batch.truncated[row] = result
 
     def _count(self, batch: Batch, wanted: Array | None = None) -> int:
-        """Mask what is no experience, check the rest, count it; returns the number of steps made.
+        """Set `valid`, refuse NaN, count steps, episodes and returns; gives back the number of steps made.
 
-        All rows at once: a step is too short to be counted on its own. wanted: episodes of each environment.
+        All rows at once, which is faster than step by step. wanted: the episodes asked of each environment.
         """
         ended = batch.ended
         all_valid = not (np.count_nonzero(ended) or self.resetting)
         if not all_valid:
-            batch.valid[0] = self.t >= 0
+            batch.valid[0] = self.t >= 0  # the row after an end is a reset row
             batch.valid[1:] = ~ended[:-1]
-        steps, self.t, begin = int(np.count_nonzero(batch.valid)), self.t + len(ended), 0
+        steps, self.t, begin = int(np.count_nonzero(batch.valid)), self.t + len(ended), 0  # t of the next batch
         if wanted is not None:
-            batch.valid &= ended.cumsum(axis=0) - ended < wanted
+            batch.valid &= ended.cumsum(axis=0) - ended < wanted  # how many ended before this row
         if not all_valid:
             for x in batch.rewards, batch.terminated, batch.truncated:
                 x[~batch.valid] = 0
@@ -179,7 +179,7 @@ class Collector:
                 self.returns_so_far += np.add.reduce(batch.rewards[begin : end + 1])
                 self.returns += self.returns_so_far[ended[end]].tolist()
                 self.episodes += int(np.count_nonzero(ended[end]))
-                self.returns_so_far[ended[end]], begin = 0, end + 1
+                self.returns_so_far[ended[end]], begin = 0, end + 1  # sum on from the next row
                 self.t[ended[end]] = len(ended) - end - 2  # a reset row comes between
             self.resetting = bool(ended[-1].any())
         self.returns_so_far += np.add.reduce(batch.rewards[begin:])
@@ -190,7 +190,7 @@ class Collector:
 
 
 def minibatches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[Array]:
-    """One pass over n rows in random order: the numbers of the rows of each minibatch, the last of which may be short.
+    """One pass over n rows in random order: the row numbers of each minibatch. The last may be short.
 
     >>> [i.tolist() for i in minibatches(5, 2, np.random.default_rng(0))]
     [[2, 4], [3, 0], [1]]
@@ -201,7 +201,7 @@ def minibatches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[A
 
 
 def _resized(batch: Batch, T: int) -> Batch:
-    """The batch with room for T rows: cut, or with more to fill."""
+    """The batch cut to T rows, or with more room; `states` has one row more."""
     arrays = batch.actions, batch.rewards, batch.terminated, batch.truncated, batch.valid
     states, *rest = (np.resize(x, (T + (x is batch.states), *x.shape[1:])) for x in (batch.states, *arrays))
     return Batch(states, *rest, batch.first_t)  # type: ignore[call-arg]

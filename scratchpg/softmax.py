@@ -2,7 +2,7 @@
 
     π_a = exp(z_a) / Σ_b exp(z_b)            z (B, A): the logits, one row per state
 
-Each `d_…` is a gradient with respect to the logits z, of shape (B, A): row i is the gradient of row i's number.
+Each `d_…` is a gradient with respect to the logits z, of shape (B, A): row i is the gradient of the i-th result.
 """
 
 from functools import cached_property
@@ -12,7 +12,7 @@ import numpy as np
 
 from .plumbing.check import Array, describe
 
-LOWEST = -3e38  # about the lowest number of float32
+LOWEST = -3e38  # nearly the lowest float32
 
 
 class Softmax:
@@ -38,14 +38,14 @@ class Softmax:
 
     @cached_property
     def log_probabilities(self) -> Array:
-        """log π_a = z_a - max z - log Σ_b exp(z_b - max z), (B, A): finite however large the logits.
+        """log π_a = z_a - max z - log Σ_b exp(z_b - max z), (B, A): finite, however large the logits are.
 
         A logit of -inf masks its action: π_a = 0, and log π_a is LOWEST instead of -inf, so that 0 log 0 is 0.
         """
-        # Column by column, as a sum over few actions is a sum of columns: ten times as fast at 2,048 rows.
-        # `.real` changes nothing but for complex logits, by which tests take derivatives: max is not defined for them.
+        # asfortranarray stores it by columns: with few actions, a sum of columns is ten times as fast at 2,048 rows.
+        # `.real` is for tests, which take derivatives by complex logits: these have no maximum.
         z = np.asfortranarray(self.logits)
-        with np.errstate(over="ignore"):  # -inf becomes LOWEST, too
+        with np.errstate(over="ignore"):  # a difference too large is -inf, and becomes LOWEST below
             shifted = z - np.maximum.reduce(z.real, axis=1, keepdims=True)
         np.maximum(shifted, LOWEST, out=shifted)
         shifted -= np.log(np.add.reduce(np.exp(shifted), axis=1, keepdims=True))
@@ -122,7 +122,7 @@ class Softmax:
         B, A = self.logits.shape
         if actions.shape != (B,) or actions.dtype.kind not in "iu":
             raise ValueError(f"actions must be {B} integers, one per row of the logits, not {describe(actions)}")
-        onehot = (np.arange(A)[:, None] == actions).T
+        onehot = (np.arange(A)[:, None] == actions).T  # by columns, as above
         if np.count_nonzero(onehot) != B:
             raise ValueError(f"actions must lie in 0 … {A - 1}, not in {actions.min()} … {actions.max()}")
         return actions, onehot

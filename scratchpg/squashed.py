@@ -1,9 +1,9 @@
-"""The Gaussian squashed by tanh, for actions in (-1, 1)^d: its density, and its derivatives along the path of a draw.
+"""The Gaussian squashed by tanh, for actions in (-1, 1)^d: its density, and its derivatives with the noise held.
 
     (12.9)   a = tanh(u),   u = μ_θ(s) + σ_θ(s) ⊙ ε,   ε ~ N(0, I)
 
-All is a function of the noise ε that made an action, not of the action: in float32 tanh(9.1) is 1, from which no u can
-be found again. Each `d_…` holds ε fixed, and is a gradient with respect to η = (μ_1 … μ_d, log σ_1 … log σ_d), (B, 2d).
+All are functions of the noise ε that made an action, not of the action: in float32 tanh(9.1) is 1, so u can't be found
+from it. Each `d_…` holds ε fixed, and is a gradient with respect to η = (μ_1 … μ_d, log σ_1 … log σ_d), (B, 2d).
 
     (12.13)  E_ε[ ∂(α log π - Q)/∂η with ε held ] = E_{a~π}[ ∇log π(a|s) (α log π(a|s) - Q(a)) ] = ∇E[ α log π - Q ]
 """
@@ -24,12 +24,12 @@ from .policy import Policy
 def log_slope(u: Array) -> Array:
     """(12.11)  log(1 - tanh² u) = 2 (log 2 - u - softplus(-2u)), softplus(x) = max(x, 0) + log(1 + exp(-|x|)).
 
-    The function is even, so it is taken at |u|, where softplus(-2u) = log(1 + exp(-2u)): exact however large u is.
+    It is an even function, so it is computed at |u|, where softplus(-2u) = log(1 + exp(-2u)): exact for any u.
 
     >>> log_slope(np.array([-800.0, 0.0, 800.0])).round(3)
     array([-1598.614,     0.   , -1598.614])
     """
-    u = np.where(u.real < 0, -u, u)  # |u|, also of complex numbers, by which tests take derivatives
+    u = np.where(u.real < 0, -u, u)  # |u|, and for complex u, by which tests take derivatives
     return 2 * (math.log(2) - u - np.log1p(np.exp(-2 * u)))
 
 
@@ -68,7 +68,7 @@ class SquashedGaussian:
     def log_prob(self, noise: Array) -> Array:
         """(12.10)  log π(a|s) = Σ_i [ -ε_i²/2 - log σ_i - log(2π)/2 - log(1 - tanh² u_i) ], (B,), a = `action(noise)`.
 
-        The density of a in (-1, 1)^d. In the units of the environment it is less by Σ_i log((high_i - low_i)/2).
+        The density of a in (-1, 1)^d. In the units of the environment it is smaller by Σ_i log((high_i - low_i)/2).
         """
         each = noise * noise / 2 + self.log_std + math.log(2 * math.pi) / 2 + log_slope(self._u(noise))
         return -each.sum(axis=1)
@@ -98,10 +98,10 @@ class SquashedGaussian:
 
 
 class SquashedGaussianPolicy(Policy):
-    """(12.9)  For an action space that is a bounded Box: what acts is a in (-1, 1)^d, stretched to the bounds.
+    """(12.9)  For an action space that is a bounded Box: a in (-1, 1)^d, stretched to the bounds.
 
     sizes: (observation, *hidden, d), all of them. The net has 2d outputs, μ and z; log σ = 5 tanh(z/5) is about
-    z near 0 and stays within ±5, with a gradient everywhere, as a clip would not have. σ starts at 1, a about uniform.
+    z near 0 and stays within ±5; unlike a clip, it has a gradient everywhere. σ starts at 1, a about uniform.
 
     >>> policy = SquashedGaussianPolicy((3, 16, 2), rng=0)
     >>> policy(np.zeros((1, 3))).parameters

@@ -34,11 +34,11 @@ class Value(Network):
     def __call__(self, states: Array) -> Array:
         """V_φ(s) of every state: (B,) for (B, observation), (T, N) for (T, N, observation)."""
         states = np.asarray(states)
-        rows = states if states.ndim < 2 else states.reshape(-1, states.shape[-1])
+        rows = states if states.ndim < 2 else states.reshape(-1, states.shape[-1])  # the net refuses (obs,)
         return self.net(rows)[:, 0].reshape(states.shape[:-1])
 
     def mse(self, states: Array, targets: Array) -> float:
-        """(2.3)  L_V(φ) = mean_t (G_t - V_φ(s_t))²; targets (B,) stand for G_t and are constants.
+        """(2.3)  L_V(φ) = mean_t (G_t - V_φ(s_t))²; targets (B,) stand for G_t, and count as constants.
 
         states (B, observation). ValueError for rows that do not fit.
         """
@@ -48,7 +48,7 @@ class Value(Network):
     def mse_gradient(self, states: Array, targets: Array) -> Array:
         """(2.3)  ∇_φ L_V = -2 mean_t (G_t - V_φ(s_t)) ∇V_φ(s_t), flat (P,).
 
-        Arguments as in `mse`. Texts that define L_V as half of that have half this gradient.
+        Arguments as in `mse`. Where a text has ½ in L_V, its gradient is half of this one.
 
         >>> Value((1,), theta=np.zeros(2)).mse_gradient(np.ones((1, 1)), np.array([3.0]))  # -2 (3 - 0), for W and b
         array([-6., -6.])

@@ -240,7 +240,7 @@ def test_what_a_worker_can_not_import_is_explained(own, start_method):
     """Of `python -c`, as of a notebook, there is no module that a worker could import."""
     code = IN_MAIN.format(own=own, start_method=start_method)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and done.stderr.rstrip().endswith(f"exit status 1, see its words above; {LOST}")
+    assert done.returncode == 1 and done.stderr.rstrip().endswith(f"exit status 1, see its output above; {LOST}")
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_from_env_refuses_what_is_no_finite_mdp():
     """A state that ends the episode on one way in and not on the other has no one value."""
     env = gym.make("FrozenLake-v1")
     env.unwrapped.P[0][0] = [(1.0, 1, 0.0, True)]
-    with pytest.raises(ValueError, match=r"state 1 of .* must end all episodes that come to it or none"):
+    with pytest.raises(ValueError, match=r"state 1 of .* must end all episodes that reach it or none"):
         FiniteMDP.from_env(env, 10)
 
 
@@ -296,7 +296,7 @@ def test_from_env_looks_at_every_state_that_an_episode_comes_to():
     """State 2 is two steps from the start, and nothing leads back."""
     table = {0: {0: [(1.0, 1, 0.0, False)]}, 1: {0: [(0.5, 2, 0.0, True), (0.5, 2, 0.0, False)]}}
     table[2] = {0: [(1.0, 2, 0.0, False)]}
-    with pytest.raises(ValueError, match=r"state 2 of .* must end all episodes that come to it or none"):
+    with pytest.raises(ValueError, match=r"state 2 of .* must end all episodes that reach it or none"):
         FiniteMDP.from_env(Tabular(table, [1.0, 0.0, 0.0]), 10)
     with pytest.raises(ValueError, match=r"env must have unwrapped\.P and \.initial_state_distrib"):
         FiniteMDP.from_env(Tabular(table), 10)

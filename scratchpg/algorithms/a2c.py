@@ -1,18 +1,18 @@
-"""A2C, advantage actor-critic: what one gets by following the maths, batch by batch.
+"""A2C, advantage actor-critic: follow the maths, batch by batch.
 
 Collect n steps of N environments with one policy, weigh each action by its advantage, step, repeat. The advantage looks
-one step ahead, n steps, or blends all horizons:
+one step ahead, or n steps, or mixes them all:
 
     (4.1)  A(s_t,a_t) = r_t + γ V(s_{t+1}) - V(s_t)                                   gae_lambda=0
     (4.2)  A_t^{(n)} = Σ_{k<n} γ^k r_{t+k} + γ^n V(s_{t+n}) - V(s_t)                   gae_lambda=1: n to the last row
     (4.3)  A_t = Σ_k (γλ)^k δ_{t+k}                                                   in between
     (4.4)  L(θ) = -mean_t [ log π_θ(a_t|s_t) A_t + β H(π_θ(·|s_t)) ]
 
-(7.4) A_t > 0 makes the action more probable, A_t < 0 less. The bonus β keeps the policy from being certain too soon.
+(7.4) A_t > 0 makes the action more probable, A_t < 0 less. The bonus β keeps the policy from becoming certain too soon.
 
-Use it as the plain workhorse: fast, with little to tune. Each batch serves one step only, so it needs more experience
-than PPO, and its return swings; one slow environment holds up all the others, which A3C mends. Its loss wanders about
-0, whether the policy gets better or worse. Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3 without the
+Use it as a simple, fast method with little to tune. Each batch is used for one step only, so it needs more experience
+than PPO, and its return goes up and down. One slow environment holds up all others; A3C repairs that. Its loss moves
+around 0, whether the policy gets better or worse. Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3 without the
 asynchrony.
 """
 
@@ -72,9 +72,9 @@ def train(
 ) -> Updates:
     """Train policy and value in place; yields Progress after every update.
 
-    A time limit is no end: after it V(s_{t+1}) stands for what would have come.
+    A time limit does not end the task: V(s_{t+1}) stands for the rewards after it.
     """
-    check.fit(env, value=value)
+    check.fit(env, value=value)  # the Collector checks the policy
     check.natural(total_steps=total_steps)
     check.optional(check.count, n_steps=n_steps)
     check.unit(gamma=gamma, gae_lambda=gae_lambda)

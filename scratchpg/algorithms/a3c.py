@@ -1,17 +1,17 @@
 """A3C, asynchronous advantage actor-critic: many workers, one shared θ, no lock.
 
-In A2C a slow environment starves the learner. Here N processes explore at once, each in an environment of its own with
-a generator of its own, and each writes what it learned into the parameters that all of them share:
+In A2C a slow environment makes the learner wait. Here N processes explore at once, each with its own environment and
+its own random generator, and each writes what it learned into the parameters that all of them share:
 
-    (5.1)  each worker, for ever:  θ' ← θ, φ' ← φ;  collect up to n steps with π_θ';
+    (5.1)  each worker repeats:   θ' ← θ, φ' ← φ;  collect up to n steps with π_θ';
            g ← ∇L (4.4), (2.3) at θ', φ';   θ ← θ - η·direction(g), straight into the shared arrays
 
-The gradient is A2C's. Nothing waits for another worker: while one reads θ another may be half way through writing it, a
-step may get lost, and g is used a little later than the θ' it was taken at. This noise is tolerated. The averages of
-RMSProp are shared in the same way. A worker that is halted, at any instant, halts no other.
+The gradient is A2C's. Nothing waits for another worker: one may read θ while another has written half of it, a
+step may get lost, and when g is used, θ has already moved on from θ'. This noise is accepted. The averages of
+RMSProp are shared in the same way. A worker that is stopped, at any moment, stops no other.
 
-Use it where the environment is slow: N workers wait at the same time. Else A2C with a vector is simpler, and the same
-seed gives the same bits. Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3, which sums over steps.
+Use it where the environment is slow: N workers wait at the same time. Otherwise A2C with a vector is simpler, and the
+same seed gives the same bits. Source: Mnih et al. 2016, arXiv:1602.01783, algorithm S3, which sums over steps.
 """
 
 import multiprocessing
@@ -55,10 +55,10 @@ def train(
     seed: int | None = None,  # of all randomness: with one worker the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and value in place with `workers` processes; yields Progress some twenty times a second.
+    """Train policy and value in place with `workers` processes; yields Progress about twenty times a second.
 
-    make_env: an id, or a function that makes an environment; unless forked, at the top of a module, as the networks'
-    classes. A worker that fails ends the run with its traceback or signal, one that hangs keeps it waiting.
+    make_env: an id, or a function that makes an environment. Unless forked, it and the networks' classes must be at
+    the top of a module. A worker that fails ends the run with its traceback or signal; one that hangs keeps it waiting.
     """
     env = build(make_env)
     check.fit(env, policy=policy, value=value)
@@ -102,8 +102,8 @@ def train(
 def worker(
     shared: Any, index: int, make_env: Any, policy: Policy, value: Value, rng: Rng, settings: Any
 ) -> Iterator[None]:
-    """(5.1), the life of one worker. Each `next` goes as far as the next gradients and stops before they are written:
-    so workers can also be driven by hand, in one process, in any order. settings: those of `train`, by name.
+    """(5.1), what one worker does. Each `next` computes the next gradients and stops before it writes them,
+    so workers can also be run by hand, in one process, in any order. settings: those of `train`, by name.
     """
     policy, value = deepcopy((policy, value))  # θ' and φ'
     actor = RMSProp(shared.theta, mean_square=shared.theta_mean_square, max_grad_norm=settings.max_grad_norm)

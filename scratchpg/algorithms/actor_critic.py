@@ -1,13 +1,13 @@
 """Actor-critic: learn from a prediction instead of waiting for the end of the episode.
 
-For a fixed policy V_π(s) = E[G_t | s_t = s] (3.2) is a fixed number, G_t the random variable that it averages. The
-critic V_φ may be drawn to G_t, or, by Bellman's equation (3.3), to a target that is known after one step:
+For a fixed policy V_π(s) = E[G_t | s_t = s] (3.2) is a fixed number, the mean of the random variable G_t. The critic
+V_φ can move towards G_t, or, by Bellman's equation (3.3), towards a target that is known after one step:
 
     (3.5)  Monte Carlo   V(s_t) ← V(s_t) + α (G_t - V(s_t))                      at the end of an episode
     (3.6)  TD            V(s_t) ← V(s_t) + α (r_t + γ V(s_{t+1}) - V(s_t))       at each step
     (3.7)  δ_t = r_t + γ V(s_{t+1}) - V(s_t)       the TD error; V(s_{t+1}) = 0 only where the episode terminated
 
-and the actor takes the same difference, target minus prediction, for its advantage: Ψ_t = G_t - V(s_t), or δ_t. From
+The actor uses the same difference, target minus prediction, as its advantage: Ψ_t = G_t - V(s_t), or δ_t. From
 here on γ^t is left out, as is common: for γ < 1 the estimate is then not that of ∇J, even with the true V (as in
 REINFORCE without `keep_gamma_t`). A step of SGD on (2.3) over B rows with rate η is (3.5) or (3.6) with α = 2η/B where
 V is a table; here Adam takes it.
@@ -18,8 +18,8 @@ Does (3.6) converge? In a table V_k → V_π if Σ α_k = ∞ and Σ α_k² < �
 
 With "mc" a time limit counts as the end of an episode, as in REINFORCE: G_t sums the rewards up to it.
 
-Use "td" to learn within long or endless episodes: to predict from predictions, called bootstrapping (15.1), has little
-variance, and is biased while V is wrong; with one update per step it takes few steps and many seconds. "mc" is
+Use "td" to learn within long or endless episodes. To predict from predictions is called bootstrapping (15.1): little
+variance, but a bias while V is wrong. With one update per step it takes few steps and many seconds. "mc" is
 REINFORCE with a baseline, without its γ^t and as a mean over steps. The loss of a single step is noise around 0: watch
 the return. Source: Sutton & Barto 2018, 13.5, and their (3.14), (6.1), (6.2), (6.5) for (3.3), (3.5), (3.6), (3.7),
 with R_{t+1} for r_t.
@@ -63,9 +63,9 @@ def train(
 ) -> Updates:
     """Train policy and value in place; yields Progress after every update.
 
-    A time limit is no end: after it V(s_{t+1}) stands for what would have come.
+    A time limit does not end the task: V(s_{t+1}) stands for the rewards after it.
     """
-    check.fit(env, value=value)
+    check.fit(env, value=value)  # the Collector checks the policy
     if method not in ("td", "mc"):
         raise ValueError(f'method must be "td" or "mc", not {method!r}')
     check.natural(total_steps=total_steps)

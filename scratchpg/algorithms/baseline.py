@@ -1,4 +1,4 @@
-"""REINFORCE with a baseline: a return is good or bad only against what is usual in that state.
+"""REINFORCE with a baseline: a return is good or bad only compared with what is usual in that state.
 
 +10 where +100 is usual is bad, -10 where -20 is usual is good. So subtract a prediction V(s_t) from G_t:
 
@@ -6,11 +6,11 @@
     (2.2)  E_{a~π}[ ∇log π_θ(a|s) V(s) ] = 0              for any V: no bias added
     (2.5)  Var[ Σ_t γ^t ∇log π A_t ] < Var[ Σ_t γ^t ∇log π G_t ]     typically, once V is a fair estimate
 
-The loss and its gradient are REINFORCE's (1.11) with Ψ_t = γ^t A_t. V_φ is a network of its own, which learns from the
-same episodes, jointly with the policy, in the order (2.4): predict V(s_t), fit V, step θ by what was predicted. Learned
-beforehand instead, it goes stale as the policy improves (examples/stale_baseline.py).
+The loss and its gradient are REINFORCE's (1.11) with Ψ_t = γ^t A_t. V_φ is a network of its own. It learns from the
+same episodes, in the order (2.4): predict V(s_t), fit V, step θ with the earlier prediction. A V that is only learned
+beforehand goes stale as the policy improves (examples/stale_baseline.py).
 
-Use it wherever you would use REINFORCE: the same expectation, as a rule with less noise. It still waits for the end of
+Use it wherever you would use REINFORCE: the same expectation, usually with less noise. It still waits for the end of
 an episode. Its loss rises like REINFORCE's as long as V lags behind the returns. Source: Williams 1992, as there.
 """
 
@@ -44,7 +44,7 @@ def train(
     A time limit counts as the end of an episode: J sums the rewards up to it. Diagnostics: `explained_variance` of V
     before its fit (1 for a perfect prediction), and the norms of both gradients.
     """
-    check.fit(env, value=value)
+    check.fit(env, value=value)  # the Collector checks the policy
     check.natural(total_steps=total_steps)
     check.optional(check.count, n_episodes=n_episodes)
     check.unit(gamma=gamma)

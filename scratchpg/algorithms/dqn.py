@@ -1,11 +1,11 @@
-"""DQN, deep Q-learning: no policy, no ∇J. Learn the value of each action, and take the one that looks best (11.4).
+"""DQN, deep Q-learning: no policy, no ∇J. Learn the value of each action, and take the action that looks best (11.4).
 
     (11.1)  Q*(s,a) = E[ r + γ max_b Q*(s',b) ]                     greedy on Q* is the best of all policies
-    (11.2)  y = r + γ 1[s' not terminal] max_b Q̄(s',b)              Q̄ follows Q at times (11.5), else it stands still
+    (11.2)  y = r + γ 1[s' not terminal] max_b Q̄(s',b)              Q̄ moves to Q at times (11.5), and else stays
     (11.3)  L(φ) = mean_t ( y_t - Q_φ(s_t,a_t) )²                   ∇L = -2 mean_t (y_t - Q_φ) ∇Q_φ, y a constant (3.7)
 
-As (11.1) does not ask who acted, a replay keeps all experience: use it where the environment is slow. It is less stable
-than the chapters before: no gradient, bootstrapped off-policy (3.12). Source: Mnih et al. 2015, with Huber's loss.
+(11.1) holds whoever acted, so a replay keeps all experience: use it where the environment is slow. It is less stable
+than the chapters before: no true gradient, and bootstrapping off-policy (3.12). (Mnih et al. 2015, with Huber's loss.)
 """
 
 from copy import deepcopy
@@ -20,14 +20,14 @@ from ..rollout import Collector
 
 
 def loss(q: QNetwork, states: Array, actions: Array, targets: Array) -> float:
-    """(11.3)  L(φ) = mean_t (y_t - Q_φ(s_t,a_t))²; targets (B,) stand for y_t and are constants."""
+    """(11.3)  L(φ) = mean_t (y_t - Q_φ(s_t,a_t))²; targets (B,) stand for y_t, and count as constants."""
     states, targets = check.rows(states, targets=targets)
     output = q(states)
     return np.mean((targets - output.values[output.taken(actions)]) ** 2)
 
 
 def gradient(q: QNetwork, states: Array, actions: Array, targets: Array) -> Array:
-    """(11.3)  ∇L = -2 mean_t (y_t - Q_φ(s_t,a_t)) ∇Q_φ(s_t,a_t), flat in φ, of a q without atoms.
+    """(11.3)  ∇L = -2 mean_t (y_t - Q_φ(s_t,a_t)) ∇Q_φ(s_t,a_t), flat in φ, for a q without atoms.
 
     >>> gradient(QNetwork((1, 2), theta=np.zeros(4)), [[1.0]], [1], [3.0])  # -2 (3 - 0), for W and b of action 1
     array([ 0., -6.,  0., -6.])
@@ -67,7 +67,7 @@ def train(
     check.schedule(learning_rate=learning_rate)
     policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, make_rng(seed, rng))
-    sampler = collector.spawn()  # apart, so that how many samples are drawn changes no action
+    sampler = collector.spawn()  # its own stream: the number of samples drawn changes no action
     replay = Replay(buffer_size, gamma=gamma)
     optimizer = Adam(q.theta, max_grad_norm=max_grad_norm)
 

@@ -1,14 +1,14 @@
-"""GRPO, group-relative policy optimisation: PPO whose baseline is measured by a group, not learned by a critic.
+"""GRPO, group-relative policy optimisation: PPO with a baseline that is measured on a group, not learned by a critic.
 
 A baseline says what is usual from this start. A critic has to learn that; here G episodes from one start show it, and
-what did better than the others of its group becomes more probable. There is no value network.
+an episode that did better than the rest of its group becomes more probable. There is no value network.
 
     (10.1)  a group: τ_1 … τ_G ~ π_θ from one s_0 ~ p(s_0), R_i = Σ_t γ^t r_t;  ĝ = (1/G) Σ_i A_i Σ_t ∇log π(a_t|s_t)
     (10.5)  L(θ) = -(1/G) Σ_i w_i Σ_t [ min(r_t A_i, clip(r_t, 1-ε, 1+ε) A_i) - β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ]
 
-Use it where one reward comes at the end of a sequence, and many answers to a prompt are cheap. Else take PPO: a group
-learns only while its episodes differ. Take several groups per batch: a single one solves CartPole or never does, by the
-seed. Source: Shao et al. 2024, arXiv:2402.03300; biases of its normalisations: Liu et al. 2025, arXiv:2503.20783.
+Use it where one reward comes at the end of a sequence, and many answers to a prompt are cheap. Else use PPO: a group
+teaches only if its returns differ. Use several groups per batch: with one, CartPole is solved or not, by the seed.
+Source: Shao et al. 2024, arXiv:2402.03300; biases of its normalisations: Liu et al. 2025, arXiv:2503.20783.
 """
 
 from typing import Any
@@ -73,7 +73,7 @@ def train(
     policy: Policy,
     *,
     total_steps: int = 100_000,  # of all environments together
-    group_size: int = 8,  # G: so many neighbouring environments begin from one seed and play one episode each
+    group_size: int = 8,  # G neighbouring environments begin from one seed and play one episode each
     batch_size: int = 1024,  # rows per minibatch
     n_epochs: int = 8,  # passes over each batch
     gamma: float = 0.99,  # the discount γ

@@ -1,4 +1,4 @@
-"""Imitation: behaviour cloning and DAgger, for when there is no reward, but an expert whose actions are known.
+"""Imitation: behaviour cloning and DAgger, learn from an expert whose actions are known, without a reward.
 
 Make the expert's actions more probable: the score function with Ψ = 1. A clone knows only the states where the expert
 goes, and its first mistake may lead out of them. DAgger lets the learner drive, and asks what the expert would do.
@@ -16,7 +16,7 @@ goes, and its first mistake may lead out of them. DAgger lets the learner drive,
             the driver is π* in the first round, and then: π_θ in DAgger, π* in cloning
 
 Use cloning where all you have is recorded episodes, DAgger where the expert can be asked. Neither gets better than the
-expert, which RLfD mends. T ε' is no merit of DAgger alone: where nothing can be mended u = T; and DAgger's guarantee is
+expert; RLfD can. DAgger is not always better: where a mistake can't be repaired, u = T; and DAgger's guarantee holds
 for the best policy on the way, not for the last. With a Gaussian policy and an expert without noise L_BC has no
 minimum: σ shrinks as the errors do. Sources: Ross & Bagnell 2010 (their ε T² is twice what can be reached); Ross et
 al. 2011, arXiv:1011.0686, algorithm 3.1 with β_1 = 1, then 0.
@@ -66,7 +66,7 @@ def clone(
     max_grad_norm: float = 0.5,  # a longer gradient is scaled down to this length
     rng: Rng = None,  # of the order of the rows: a generator or a seed
 ) -> float:
-    """(13.6)  θ ← argmin L_BC on these rows, by Adam, in place: all that cloning needs. Returns L_BC, as it then is."""
+    """(13.6)  θ ← argmin L_BC on these rows, by Adam, in place: all that cloning needs. Returns the final L_BC."""
     check.count(n_epochs=n_epochs, batch_size=batch_size)
     check.schedule(learning_rate=learning_rate)
     states, weights = check.rows(states, weights=np.ones(np.shape(states)[:1]) if weights is None else weights)
@@ -85,7 +85,7 @@ def train(
     policy: Policy,
     expert: Callable[[Array], Any],
     *,
-    dagger: bool = False,  # after the first round the policy drives; without it the expert for ever
+    dagger: bool = False,  # after the first round the policy drives; if False, always the expert
     total_steps: int = 1_000,  # of all environments together, each a labelled state
     n_steps: int | None = None,  # rows of each environment per round; None is one whole episode of each
     batch_size: int = 64,  # rows per minibatch

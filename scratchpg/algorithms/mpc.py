@@ -1,18 +1,18 @@
 """MPC, model-predictive control: learn how the environment moves, and look ahead in the model at every step.
 
-No policy is learned. A few networks learn the dynamics (14.1), (14.8) each from a bootstrap of its own: rows of the
+No policy is learned. A few networks learn the dynamics (14.1), (14.8) each from its own bootstrap: rows of the
 data, drawn once with replacement and kept. The reward is not learned: it is a function that the user gives.
 
     (14.3)  R̂(a_0 … a_{H-1}) = mean_m Σ_{k<H} γ^k r(s_k, a_k, s_{k+1}) Π_{j≤k} 1[s_j not terminal],  s_{k+1} by model m
     (14.4)  a^i ~ q;   q ← argmax_q Σ_i Ψ_i log q(a^i),   Ψ_i = 1[R̂(a^i) among the M best]     cross-entropy method
     (14.5)  π(s) = first action of the plan found at s
 
-(14.4) is the score function with Ψ_t in {0, 1}, its zero in closed form: the best plans are cloned. One round with one
+(14.4) is the score function with Ψ_t in {0, 1}, solved in closed form: the best plans are cloned. One round with one
 elite is random shooting. What comes after H steps does not count: with a reward of 1 per step, as in CartPole, every
 plan that does not fall within H steps is as good as any other. Plan for what you want instead: an upright pole.
 
-Use it where steps are dear, states few numbers, and the reward is known: a few hundred steps suffice. Every action then
-costs thousands of passes of the models. Where the environment is random a mean of s' may be a state that never occurs
+Use it where steps are costly, a state is few numbers, and the reward is known: a few hundred steps are enough. But each
+action costs thousands of model passes. Where the environment is random, a mean of s' may be a state that never occurs
 (PETS learns a distribution for this). Source: Chua et al. 2018, arXiv:1805.12114; its TS∞, one particle a member.
 """
 

@@ -1,13 +1,13 @@
-"""PPO, proximal policy optimisation: use each batch several times, and do not run away with it.
+"""PPO, proximal policy optimisation: use each batch several times, but let it change the policy only a little.
 
-(7.2) One large vanilla step can push 50/50 to 99/1, and exploration dies. PPO takes many small ones: each sample counts
-by the ratio to the policy that collected it, up to 1 ± ε. (7.1) The ratio also repairs the bias of a batch used again.
+(7.2) One large vanilla step can push 50/50 to 99/1, and exploration dies. PPO takes many small ones. Each sample
+weighs r_t, but does not push r_t beyond 1 ± ε. (7.1) r_t also repairs the bias of a batch that is used again.
 
     (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
     (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t),   clipped: r_t A_t > clip(r_t, 1-ε, 1+ε) A_t
 
-Use it first: it takes few steps, and much tuning. Its clip is no bound: watch `kl`. Source: Schulman et al. 2017,
+Use it first: it needs few steps, but much tuning. The clip bounds no KL: watch `kl`. Source: Schulman et al. 2017,
 arXiv:1707.06347, eq. 6 and 7, which maximise what is minimised here.
 """
 
@@ -61,8 +61,8 @@ def gradient(
     check.weight(clip_range=clip_range, ent_coef=ent_coef)
     pi = policy(states)
     ratio = np.exp(pi.log_prob(actions) - old_log_prob)  # (6.1)
-    clipped = np.where(advantages < 0, ratio < 1 - clip_range, ratio > 1 + clip_range)
-    weights = np.where(clipped, 0 * advantages, ratio * advantages)  # (6.3), and a NaN stays a NaN
+    clipped = np.where(advantages < 0, ratio < 1 - clip_range, ratio > 1 + clip_range)  # as in (6.3)
+    weights = np.where(clipped, 0 * advantages, ratio * advantages)  # (6.3); 0 * A, not 0: a NaN must show
     d_parameters = -weights[:, None] * pi.d_log_prob(actions)
     if ent_coef:
         d_parameters -= ent_coef * pi.d_entropy()
@@ -75,7 +75,7 @@ def train(
     value: Value,
     *,
     total_steps: int = 100_000,  # of all environments together
-    n_steps: int = 128,  # rows of each environment per batch: more than in A2C, as they serve several steps
+    n_steps: int = 128,  # rows of each environment per batch: more than in A2C, as each is used several times
     batch_size: int = 128,  # rows per minibatch
     n_epochs: int = 8,  # passes over each batch
     gamma: float = 0.99,  # the discount γ
@@ -90,7 +90,7 @@ def train(
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
     """Train policy and value in place; yields Progress after every batch, with the diagnostics of `drift`."""
-    check.fit(env, value=value)
+    check.fit(env, value=value)  # the Collector checks the policy
     check.natural(total_steps=total_steps)
     check.count(n_steps=n_steps, batch_size=batch_size, n_epochs=n_epochs)
     check.unit(gamma=gamma, gae_lambda=gae_lambda)
@@ -99,7 +99,7 @@ def train(
     check.schedule(learning_rate=learning_rate, clip_range=clip_range)
     check.optional(check.positive, target_kl=target_kl)
     collector = Collector(env, policy, make_rng(seed, rng))
-    shuffler = collector.spawn()  # apart, so that shuffling changes no action: PPO can be A2C bit for bit
+    shuffler = collector.spawn()  # a stream apart: shuffling changes no action, so PPO can be A2C bit for bit
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 
@@ -122,7 +122,7 @@ def train(
                     rows = states[i], actions[i], old_log_prob[i], A
                     critic.step(value.mse_gradient(rows[0], targets[i]))
                     gradient_norm = actor.step(gradient(policy, *rows, clip_range=epsilon, ent_coef=ent_coef))
-                if target_kl is not None and not old.kl(policy(states)).mean() <= target_kl:
+                if target_kl is not None and not old.kl(policy(states)).mean() <= target_kl:  # also if it is NaN
                     break
             fit = {"explained_variance": explained_variance(targets, value(states)), "gradient_norm": gradient_norm}
             yield collector.progress(**drift(old, policy(states), actions, epsilon), **fit)

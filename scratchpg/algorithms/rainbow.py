@@ -1,18 +1,18 @@
-"""Rainbow: DQN, and six repairs of it, each a switch. With all six off it is DQN, bit for bit (11.16).
+"""Rainbow: DQN with six improvements, each a switch. With all six off it is DQN, bit for bit (11.16).
 
-    double       (11.6)   y = r + γ Q̄(s', argmax_b Q_φ(s',b)): the maximum over noisy values is too high; so one network
-                          chooses, the other judges
-    prioritized  (11.8)   draw a transition the more often, the larger its last error, and weigh it (11.9) the less
+    double       (11.6)   y = r + γ Q̄(s', argmax_b Q_φ(s',b)): the maximum over noisy values is too high: so one network
+                          chooses, the other gives the value
+    prioritized  (11.8)   draw transitions with large errors more often, and give them less weight (11.9)
     n_steps      (11.10)  y = Σ_{k<m} γ^k r_{t+k} + γ^m V(s_{t+m}), m ≤ n: rewards arrive n times as fast
-    dueling      (11.7)   of the network: all actions of a state have one V in common
-    atoms        (11.11)  of the network: the whole distribution of the return is learned, not its mean alone
-    noisy        (11.14)  of the network: noise in the weights explores, as much as it has learned to; ε is off
+    dueling      (11.7)   of the network: all actions of a state share one V
+    atoms        (11.11)  of the network: the whole distribution of the return is learned, not only its mean
+    noisy        (11.14)  of the network: noise in the weights explores; its size is learned; ε is off
 
     (11.12) m_i = Σ_j p_j(s',b*) max(0, 1 - |clip(r + γ_m z_j) - z_i| / Δz)       γ_m = γ^m, or 0 at a terminal state
     (11.13) L = -mean_t w_t Σ_i m_i log p_i(s_t,a_t)                              in place of w_t (y_t - Q)²
 
-Use it where DQN is used; what each switch is worth depends on the task, so turn them off one by one. The rewards within
-n steps are those of older policies, and nothing corrects that. Source: Hessel et al. 2018, arXiv:1710.02298.
+Use it where DQN is used; what each switch is worth depends on the task, so turn them off one by one. The rewards of
+n steps come from older policies, and nothing corrects that. Source: Hessel et al. 2018, arXiv:1710.02298.
 """
 
 from copy import deepcopy
@@ -37,7 +37,7 @@ def project(rewards: Array, discounts: Array, probabilities: Array, z: Array) ->
     """
     N = len(z)
     b = np.clip((rewards[:, None] + discounts[:, None] * z - z[0]) / (z[1] - z[0]), 0, N - 1)
-    lower = np.minimum(b.astype(int), N - 2)  # so that there is always an atom above, and no b is special
+    lower = np.minimum(b.astype(int), N - 2)  # so there is always an atom above
     upper = probabilities * (b - lower)
     place = (lower + N * np.arange(len(b))[:, None]).ravel()
     m = np.bincount(place, (probabilities - upper).ravel(), b.size) + np.bincount(place + 1, upper.ravel(), b.size)
@@ -118,7 +118,7 @@ def train(
     check.schedule(learning_rate=learning_rate, beta=beta)
     policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, make_rng(seed, rng))
-    sampler = collector.spawn()  # apart, so that how many samples are drawn changes no action
+    sampler = collector.spawn()  # its own stream: the number of samples drawn changes no action
     replay = Replay(buffer_size, gamma=gamma, n_steps=n_steps)
     if prioritized:
         replay = PrioritizedReplay(buffer_size, gamma=gamma, n_steps=n_steps, priority_exponent=priority_exponent)
@@ -134,7 +134,7 @@ def train(
                 replay.beta = scheduled(beta, done)
             replay.add(collector.collect(train_freq))
             for _ in range(gradient_steps if collector.steps >= learning_starts else 0):
-                noise = q.draw(sampler)  # (11.14), anew for each step, and apart from the target's
+                noise = q.draw(sampler)  # (11.14), new in each step, not the target's
                 batch = replay.sample(batch_size, sampler)
                 y = targets(q, target, batch, double, (noise, target.draw(sampler)))
                 g, priorities = gradient(q, batch, y, noise)

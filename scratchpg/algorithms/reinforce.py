@@ -1,20 +1,20 @@
 """REINFORCE: make the actions of good episodes more probable, those of bad ones less.
 
 The objective is the expected return (1.1)  J(θ) = E[R(τ)],  R(τ) = Σ_t γ^t r_t. The log-derivative trick (1.5) turns
-its gradient into an expectation over episodes, which takes no model of the environment to sample:
+its gradient into an expectation over episodes. To sample it, no model of the environment is needed:
 
     (1.9)   ∇J(θ) = E[ Σ_t ∇log π_θ(a_t|s_t) R(τ) ]
     (1.10)  ∇J(θ) = E[ Σ_t γ^t ∇log π_θ(a_t|s_t) G_t ],   G_t = Σ_{k≥t} γ^{k-t} r_k      (reward-to-go)
     (1.11)  L(θ)  = -(1/N) Σ_n Σ_t log π_θ(a_t|s_t) Ψ_t,   minimised by gradient descent, Ψ_t held constant
 
-(1.10) leaves out of (1.9) the products of a score with the rewards before a_t: their expectation is 0, their variance
-is not.
+(1.10) leaves out some terms of (1.9): the score of a_t times the rewards before a_t. Their expectation is 0, their
+variance is not.
 
 Use it to understand everything that follows, and where episodes are short. Its estimate ĝ_N from N episodes is
-unbiased and noisy, (1.12) E[ĝ_N] = ∇J, Var[ĝ_N] = Var[ĝ_1]/N: G_t says nothing about what is usual in s_t. (7.3) N
-divides the variance by exactly N; the baseline and bootstrapping of the next chapters lower it as a rule. Not where
-episodes are long: nothing is learned before one is over, and it is thrown away after one step. Its loss rises with the
-returns, which are the weights of its sum. Source: Williams 1992, Machine Learning 8, 229-256.
+unbiased but noisy, (1.12) E[ĝ_N] = ∇J, Var[ĝ_N] = Var[ĝ_1]/N: G_t does not say what is usual in s_t. (7.3) More
+episodes divide the variance by exactly N; the baseline and bootstrapping of the next chapters usually lower it, too.
+Do not use it where episodes are long: nothing is learned before one ends, and each serves one step only. Its loss
+rises with the returns, which are the weights of its sum. Source: Williams 1992, Machine Learning 8, 229-256.
 """
 
 import numpy as np

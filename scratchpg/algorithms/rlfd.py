@@ -1,18 +1,18 @@
 """RLfD, reinforcement from demonstrations: A2C that begins as a clone, and keeps the demonstrations in its gradient.
 
 Where the reward is rare, exploration alone does not find it. Begin with a policy that imitates an expert
-(`imitation.clone`), and go on with A2C; but V is untrained at first, so the first advantages are noise, and large
-steps may undo the clone. One more term, the gradient of cloning, holds it until V is of use:
+(`imitation.clone`), and go on with A2C. But V is untrained at first, so the first advantages are noise, and large
+steps may destroy the clone. One more term, the gradient of cloning, holds it until V is useful:
 
     (13.7)  ∇L(θ) = -mean_batch [ A_t ∇log π_θ(a_t|s_t) + β ∇H ] - λ mean_demo w_t ∇log π_θ(a*_t|s_t)
     (13.8)  E[-∇L] = ∇J_A2C - λ ∇E_{π*}[L_BC]:  for λ > 0 its zero is not that of ∇J; the bias goes with λ
 
-A mean over each set, not one sum over both, in which λ would grow with the number of demonstrations. Here w_t = 1, A is
+Each set has its own mean: in one sum over both, λ would grow with the number of demonstrations. Here w_t = 1, A is
 normalised, and λ goes linearly to 0; DAPG has w_t = max_batch A and λ = λ_0 λ_1^k.
 
 Use it where a few good episodes are at hand and the reward is rare; unlike a clone it may get better than the expert.
-With a λ that stays the policy remains half a clone, and where the clone is certain of a mistake, it may never find out.
-All demonstrations take part in each update, so give it few. Source: Rajeswaran et al. 2018, arXiv:1709.10087, eq. 5.
+If λ stays, the policy remains half a clone; where the clone is certain of a mistake, it may never find out. Each update
+uses all demonstrations, so give it few. Source: Rajeswaran et al. 2018, arXiv:1709.10087, eq. 5.
 """
 
 from ..demonstrations import Demonstrations
@@ -82,7 +82,7 @@ def train(
 ) -> Updates:
     """Train policy and value in place; yields Progress after every update.
 
-    A time limit is no end: after it V(s_{t+1}) stands for what would have come.
+    A time limit does not end the task: V(s_{t+1}) stands for the rewards after it.
     """
     check.fit(env, value=value)
     if not isinstance(demonstrations, Demonstrations):
@@ -96,7 +96,7 @@ def train(
     check.flag(normalize_advantage=normalize_advantage)
     check.schedule(learning_rate=learning_rate, demo_coef=demo_coef)
     check.optional(check.schedule, value_learning_rate=value_learning_rate)
-    imitation.loss(policy, *demos)  # it refuses what are no actions
+    imitation.loss(policy, *demos)  # refuses actions that are not legal
     collector = Collector(env, policy, make_rng(seed, rng))
     actor = RMSProp(policy.theta, max_grad_norm=max_grad_norm)
     critic = RMSProp(value.theta, max_grad_norm=max_grad_norm)

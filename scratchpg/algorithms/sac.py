@@ -1,4 +1,4 @@
-"""SAC, soft actor-critic: keep all experience, learn from any of it, and be paid for staying uncertain.
+"""SAC, soft actor-critic: keep all experience, learn from any of it, and get a reward for staying uncertain.
 
     (12.1)   J_α(θ) = E[ Σ_t γ^t ( r_t + α H(π_θ(·|s_t)) ) ]
     (12.6)   y = r + γ 1[s' not terminal] ( min_i Q̄_i(s',a') - α log π_θ(a'|s') ),   a' ~ π_θ(·|s') drawn now
@@ -6,7 +6,7 @@
     (12.8)   L_π(θ) = mean_t E_{a~π_θ(·|s_t)}[ α log π_θ(a|s_t) - min_i Q_i(s_t,a) ]
     (12.14)  log α ← log α - η ( H - H̄ ),   H = -mean_t log π_θ(a_t|s_t)             towards an entropy H̄
 
-Its step is not ∇J_α: that has the true Q and weighs states by γ^t d_t(s) (12.5). What holds is (12.4), state by state.
+Its step is not ∇J_α, which has the true Q, and γ^t d_t(s) as weights of states (12.5). It follows (12.4) in each state.
 Use it where the environment is slow: it needs less experience than PPO, but more computing. (Haarnoja et al. 2018.)
 """
 
@@ -24,7 +24,7 @@ from ..squashed import SquashedGaussianPolicy
 
 
 def targets(policy: SquashedGaussianPolicy, target: TwinQ, batch: Sample, noise: Array, *, ent_coef: float) -> Array:
-    """(12.6)  y (B,), with a' = tanh(μ + σ ε) of this noise ε (B, d); of a terminal s' it is r, without any entropy."""
+    """(12.6)  y (B,), with a' = tanh(μ + σ ε) of this noise ε (B, d); at a terminal s' it is r, without an entropy."""
     pi = policy(batch.next_states)
     values = target(batch.next_states, pi.action(noise)).min(axis=0) - ent_coef * pi.log_prob(noise)
     return batch.rewards + batch.discounts * values
@@ -41,7 +41,7 @@ def loss(policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, 
 def gradient(
     policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, *, ent_coef: float
 ) -> tuple[Array, float]:
-    """∇ of (12.8), flat in θ, along the path of the noise (12.12), (12.13); and H of (12.14), of the same actions."""
+    """∇ of (12.8), flat in θ, with the noise held (12.12), (12.13); and H of (12.14), of the same actions."""
     (states,) = check.rows(states)
     check.weight(ent_coef=ent_coef)
     pi = policy(states)

@@ -1,14 +1,14 @@
 """TRPO, trust-region policy optimisation: the longest step that a bound on the KL allows, in the natural direction.
 
-PPO's clip is no bound: over its epochs the policy may drift as far as it likes. TRPO makes the bound a constraint: one
-large step along F⁻¹g, where F measures the distance of policies, not of parameters, and it is kept only if the
-surrogate falls and the bound holds. So δ is all that is tuned for the policy: it has no learning rate.
+PPO's clip is no bound: over its epochs the policy may drift far. TRPO makes the bound a constraint. It takes one large
+step along F⁻¹g, where F measures the distance of policies, not of parameters. The step is kept only if the surrogate
+falls and the bound holds. So the policy has no learning rate; only δ is tuned.
 
     (9.1)  J(θ') - J(θ) = E_{τ~π_θ'}[ Σ_t γ^t A_π(s_t,a_t) ]     A_π of the old policy: an identity, however far θ' is
     (9.2)  L(θ') = -mean_t r_t(θ') A_t,   ∇L(θ) = -mean_t A_t ∇log π = -g     (9.1) with old states: to first order
     (9.3)  D(θ') = mean_t KL(π_θ(·|s_t) ‖ π_θ'(·|s_t)) ≤ δ:   D(θ) = 0,  ∇D(θ) = 0,  ∇²D(θ) = F
 
-Use it where no step may go too far; take PPO where environment steps are dear, as a batch moves TRPO's policy once.
+Use it where no step may go too far; use PPO where environment steps are costly, as a batch moves TRPO's policy once.
 Departures: no γ^t in the mean, as in A2C; CG is damped and stops early. Source: Schulman et al. 2015, arXiv:1502.05477.
 """
 

@@ -1,4 +1,4 @@
-"""What the chapters need and no derivation speaks of: doors, runs, environments, processes, files. Skip it at first."""
+"""What the chapters need beside the maths: checks, runs, environments, processes, files. Skip it at first."""
 
 from . import check
 from .check import AnyEnv, Array, Rng, Schedule

@@ -1,7 +1,7 @@
-"""The doors: what would pass in silence is refused, with the name of the argument, what came and what was expected.
+"""The doors: a wrong argument raises an error that says its name, what was expected and what came.
 
 A public function begins with the checks it needs, such as `check.unit(gamma=gamma)`; they are always on, and take some
-tenths of a microsecond. A NaN among rows is refused where it enters, by the collector, or does harm, by the optimiser.
+tenths of a microsecond. Rows are not searched for NaN here: the collector and the optimiser refuse it.
 """
 
 import math
@@ -26,11 +26,11 @@ class NonFiniteError(FloatingPointError, ValueError):
 
 
 def door(kind: Any, expected: str, admits: Callable[[Any], bool]) -> Callable[..., None]:
-    """A function that takes values by their names, and raises unless all are of this kind and admitted."""
+    """A check of values given by name: it raises unless each is of this kind and `admits(value)` is true."""
 
     def check(**values: Any) -> None:
         for name, x in values.items():
-            fits = isinstance(x, kind) and (kind is FLAG or not isinstance(x, bool))
+            fits = isinstance(x, kind) and (kind is FLAG or not isinstance(x, bool))  # True is an int
             if not fits or not admits(x):
                 raise (ValueError if fits else TypeError)(f"{name} must be {expected}, not {x!r}")
 
@@ -52,20 +52,20 @@ _rate = door(REAL, "a finite number > 0, or a pair (first, last) whose last may 
 def schedule(**values: Any) -> None:
     """Numbers > 0, or pairs (first, last) whose last may be 0."""
     for name, x in values.items():
-        first, last = x if isinstance(x, tuple) and len(x) == 2 else (x, 0)
+        first, last = x if isinstance(x, tuple) and len(x) == 2 else (x, 0)  # 0 passes below
         _rate(**{name: first})
         weight(**{name: last})
 
 
 def optional(check: Callable[..., None], **values: Any) -> None:
-    """None, or what that door lets in."""
+    """Each value is None or passes this check."""
     check(**{name: x for name, x in values.items() if x is not None})
 
 
 def widths(least: int, **sizes: Any) -> tuple[int, ...]:
-    """The widths of layers, as a tuple of positive integers, at least so many of them."""
-    ((name, given),) = sizes.items()
-    ns = tuple(given) if np.iterable(given) else (0,)
+    """The widths of layers, as a tuple of positive integers; `least` is how many there must be."""
+    ((name, given),) = sizes.items()  # one keyword: widths(2, sizes=…)
+    ns = tuple(given) if np.iterable(given) else (0,)  # 0 is refused below
     if len(ns) < least or not all(isinstance(n, INTEGER) and n >= 1 and n is not True for n in ns):
         raise ValueError(f"{name} must be {least} or more widths, integers of at least 1, not {given!r}")
     return tuple(int(n) for n in ns)
@@ -86,7 +86,7 @@ def rows(states: Any, **weights: Any) -> list[Array]:
 
 
 def numbers(name: str, x: Any) -> Array:
-    """An array of floats (or complex numbers). Integers become floats: there is no -1 among unsigned ones."""
+    """An array of floats (or complex numbers). Integers become floats, as -x of an unsigned integer wraps around."""
     x = np.asarray(x)
     if x.dtype.kind not in "fcbiu":
         raise TypeError(f"{name} must be numbers, not {describe(x)}")
@@ -95,7 +95,7 @@ def numbers(name: str, x: Any) -> Array:
 
 def finite(name: str, x: Array) -> None:
     """Raise NonFiniteError if x holds a NaN or an infinity."""
-    if not math.isfinite(abs(np.vdot(x, x))) and not np.isfinite(x).all():  # a product is quick, but may overflow
+    if not math.isfinite(abs(np.vdot(x, x))) and not np.isfinite(x).all():  # one product is fast, but it may overflow
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise NonFiniteError(f"{name} must be finite, but {name}{list(where)} is {x[where]}")
 
@@ -154,14 +154,14 @@ def of_class(expected: type, **values: Any) -> None:
 
 
 def fit(env: AnyEnv, **networks: Any) -> None:
-    """Raise unless each network has the sizes, and the policy the kind of actions, that the environment asks for."""
+    """Raise unless the networks' sizes, and the policy's kind of actions, are those of the environment."""
     inputs = observation_size(env)
     for name, network in networks.items():
         kind = getattr(network, "actions", None)
-        if not hasattr(network, "outputs") or (kind is None) == (name == "policy"):
+        if not hasattr(network, "outputs") or (kind is None) == (name == "policy"):  # only what acts has one
             role = "policy such as SoftmaxPolicy" if name == "policy" else "network such as Value"
             raise TypeError(f"the {name} must be a {role}, not {network!r}")
-        taken = action_size(env, "Box") if getattr(network, "of_actions", False) else 0  # a network of s and a
+        taken = action_size(env, "Box") if getattr(network, "of_actions", False) else 0  # Q(s,a) takes both
         has, needs = (network.net.sizes[0], network.outputs), (inputs + taken, action_size(env, kind) if kind else 1)
         if has != needs:
             sizes = f"has {has[0]} inputs and {has[1]} outputs, but the environment needs {needs[0]} and {needs[1]}"

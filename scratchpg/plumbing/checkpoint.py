@@ -1,4 +1,4 @@
-"""Saving and loading networks: one small .npz file, written in one piece, never pickled.
+"""Saving and loading networks: one small .npz file, never half-written, never pickled.
 
 Its arrays are the θ of each network by its name ("policy", "value", …), those of a run's state, and "about", a JSON
 text: the format, the environment, the rest of the state, and how each network is made: class, sizes, options.
@@ -36,11 +36,11 @@ def save(
     state: dict[str, Any] | None = None,
     **networks: Any,
 ) -> None:
-    """Write networks to a file. Whatever happens meanwhile, it is the old one or the new one, never half of it.
+    """Write networks to a file. If it is interrupted, the file is the old one or the new one, never a part.
 
     env, env_args: the environment's id and arguments. state: what a run goes on from, arrays and what JSON can hold.
     It is written as `path`.PID.tmp, then renamed; a writer that is killed meanwhile leaves that file behind.
-    ValueError if a parameter is not finite, TypeError for what is no network, OSError where it can't be written.
+    ValueError if a parameter is not finite, TypeError for anything but networks, OSError if it can't be written.
     """
     arrays = {name: x for name, x in (state or {}).items() if isinstance(x, np.ndarray) and x.dtype.kind != "O"}
     numbers = {name: x for name, x in (state or {}).items() if name not in arrays}
@@ -61,8 +61,8 @@ def save(
 def load(path: File, *classes: type) -> SimpleNamespace:
     """Read a checkpoint: its networks by their names (`value` is None if none was saved), `env`, `env_args`, `state`.
 
-    classes: of networks of your own, if the file holds such. ValueError says what is wrong with a file that is corrupt,
-    of another kind, or not ours.
+    classes: your own network classes, if the file holds such networks. ValueError tells why a file can't be used:
+    corrupt, of another kind, or not ours.
 
     >>> import tempfile
     >>> from scratchpg import SoftmaxPolicy
@@ -93,8 +93,8 @@ def load(path: File, *classes: type) -> SimpleNamespace:
 
 
 def write(path: File, about: dict[str, Any], arrays: dict[str, Array]) -> None:
-    """Write arrays and what they are about to an .npz file, in one piece."""
-    path = Path(path).resolve()  # of a link the file that it stands for
+    """Write `about` and arrays to an .npz file: all of it or nothing."""
+    path = Path(path).resolve()  # follow a link to its file
     if path.exists() and not path.is_file():
         raise OSError(f"{path} must be a file, not a directory or a device")
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -110,7 +110,7 @@ def write(path: File, about: dict[str, Any], arrays: dict[str, Array]) -> None:
 
 @contextmanager
 def opened(path: File, kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
-    """What `write` wrote: about, arrays. What is wrong with it, and with how it is used, becomes one ValueError."""
+    """`about` and the arrays that `write` wrote. Any error in reading or using them becomes one ValueError."""
     with open(path, "rb") as file:
         content = file.read()
     try:
@@ -118,7 +118,7 @@ def opened(path: File, kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Ar
             raise ValueError("it is no .npz file, or not the whole of one")
         arrays = dict(np.load(io.BytesIO(content), allow_pickle=False))
         yield json.loads(arrays.pop("about").item()), arrays
-    except Exception as error:  # a broken file can make zipfile and NumPy raise almost anything
+    except Exception as error:  # with a broken file zipfile and NumPy may raise almost anything
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         reason = "it holds pickled data" if "allow_pickle" in reason else reason
         raise ValueError(f"{os.fspath(path)!r} is not a readable scratchpg {kind}: {reason}") from error

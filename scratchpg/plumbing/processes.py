@@ -1,4 +1,4 @@
-"""Worker processes that share arrays, and are watched: shared memory without a name, no lock, no queue."""
+"""Worker processes that share arrays and are watched: shared memory without a name, no lock, no queue."""
 
 import multiprocessing
 import pickle
@@ -15,14 +15,14 @@ import numpy as np
 from .check import Array, NonFiniteError
 from .run import THREADS_CHOSEN, set_threads
 
-LOST = "unless forked, it imports what it runs: of a notebook or of python -c it finds neither functions nor classes"
+LOST = "unless forked, it imports what it runs: it can't import functions or classes of a notebook or of python -c"
 
 
 class Shared:
     """Arrays that several processes read and write at the same time, as attributes: `shared.theta += …`.
 
-    The memory has no name in the file system, so nothing of it can be left behind. Reading and writing take no lock:
-    single numbers stay whole, an array may be read half before and half after another process's writing.
+    The memory has no name in the file system, so none of it can be left behind. Reading and writing take no lock:
+    single numbers stay whole, but an array may be read while another process has written half of it.
     """
 
     def __init__(self, context: Any, **arrays: Array) -> None:
@@ -40,10 +40,10 @@ class Shared:
 
 
 def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds: float) -> Generator[None, None, None]:
-    """Iterate `target(*job)` in one process per job; yields every so many seconds until all have ended.
+    """Iterate `target(*job)` in one process per job; yields about every `seconds` until all have ended.
 
     RuntimeError as soon as one fails (NonFiniteError if it diverged), with its traceback or signal. However it ends,
-    also by being closed, no process is left: workers end at their next item, or are killed half a second later.
+    also by `close`, no process is left: workers end at their next item, or are killed half a second later.
     """
     stop = context.RawValue("b")  # a flag that workers look at between two items
     workers: dict[Any, Any] = {}  # by the pipe that comes from each
@@ -58,7 +58,7 @@ def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds
                 how = f'start_method="{context.get_start_method()}" sends a worker its arguments by pickle ({error})'
                 what = "make_env must be an id or a function at the top of a module, the networks of such a class"
                 raise TypeError(f"{how}: {what}") from None
-            sender.close()  # now the worker alone has it: when it ends, however that is, so does the pipe
+            sender.close()  # now only the worker has it: when the worker ends, for any reason, so does the pipe
             workers[pipe] = process
         at_work = set(workers)
         while at_work:
@@ -66,11 +66,11 @@ def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds
             for pipe in ended:
                 try:
                     failure = pipe.recv()
-                except (EOFError, OSError):  # it ended without a word, or within it
+                except (EOFError, OSError):  # it ended before it sent anything, or while it did
                     workers[pipe].join()
                     code = workers[pipe].exitcode
                     cause = (
-                        signal.Signals(-code).name if code < 0 else f"exit status {code}, see its words above; {LOST}"
+                        signal.Signals(-code).name if code < 0 else f"exit status {code}, see its output above; {LOST}"
                     )
                     failure = RuntimeError(f"{workers[pipe].name} died: {cause}")
                 if failure:
@@ -82,7 +82,7 @@ def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds
         try:
             for process in workers.values():
                 process.join(max(0.0, deadline - time.monotonic()))
-        finally:  # busy in their environments, stopped by a signal, or not waited for after a second Ctrl-C
+        finally:  # those that are busy or stopped, or after a second Ctrl-C
             for process in workers.values():
                 process.kill()
             for pipe, process in workers.items():
@@ -91,11 +91,11 @@ def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds
 
 
 def _worker_main(pipe: Any, stop: Any, target: Callable[..., Any], job: Any) -> None:
-    """What each process runs: the job, as long as somebody wants it; if it fails, the parent is sent what to raise."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
+    """What each process runs: the job, until the parent stops it. If it fails, it sends the parent what to raise."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has the parent's handler
     if not THREADS_CHOSEN:
-        set_threads(1)  # for good, as is the silence: this process has nothing else to do
+        set_threads(1)  # never set back, nor are the warnings: this process does nothing else
     np.seterr(all="ignore")
     parent: Any = multiprocessing.parent_process()
     failure: Exception | None = None
@@ -107,4 +107,4 @@ def _worker_main(pipe: Any, stop: Any, target: Callable[..., Any], job: Any) -> 
         kind = NonFiniteError if isinstance(error, FloatingPointError) else RuntimeError
         failure = kind(f"{multiprocessing.current_process().name} failed:\n{traceback.format_exc()}")
     with suppress(OSError):  # of a parent that is gone
-        pipe.send(failure)  # None is a farewell: who ends without a word has died
+        pipe.send(failure)  # None means done; a worker that sends nothing has died

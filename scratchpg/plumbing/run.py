@@ -1,4 +1,4 @@
-"""The frame of a training run: what its updates run under, how it reports and ends, where its randomness is from."""
+"""The frame of a training run: threads, reports, errors, random numbers and schedules."""
 
 import ctypes
 import os
@@ -30,11 +30,11 @@ class Progress(SimpleNamespace):
 
 
 class Updates(Generator[Progress, None, None]):
-    """What a chapter's `train` returns: its loop, update by update, for as long as somebody asks for the next.
+    """What a chapter's `train` returns: its loop. Each `next` runs one update.
 
-    An update runs `undisturbed`, the code between two updates does not. A FloatingPointError says after how many steps
-    it came. A run that is dropped before its first update warns: it was most likely meant to be iterated. What changes
-    from update to update is in its `parts`, in the attributes that the `kept` of each names.
+    An update runs `undisturbed`, the code between two updates does not. A FloatingPointError gets the number of steps
+    added to its message. A run that is dropped before its first update warns: a loop over it was probably forgotten.
+    parts: the objects to save, for a run that is resumed later; the `kept` of each names the attributes that matter.
     """
 
     def __init__(self, loop: Any, **parts: Any) -> None:  # a generator of Progress
@@ -82,11 +82,11 @@ def scheduled(schedule: Schedule, done: float) -> float:
     (0.2, 0.1)
     """
     first, last = schedule if isinstance(schedule, tuple) else (schedule, schedule)
-    return float(first + (last - first) * done)  # one of NumPy would make float32 steps float64
+    return float(first + (last - first) * done)  # not np.float64, which would make float32 steps float64
 
 
 # OpenBLAS' functions to get and set its number of threads; with another BLAS, none
-_library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # a search goes on in the libraries it is linked to
+_library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # finds functions of the libraries that it uses, too
 _names = "scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"
 _name = next((name for name in _names if hasattr(_library, name.format("set"))), None)
 get_threads: Any = getattr(_library, _name.format("get")) if _name else lambda: 1
@@ -95,11 +95,11 @@ THREADS_CHOSEN = any(f"{blas}_NUM_THREADS" in os.environ for blas in ("OPENBLAS"
 
 
 class undisturbed:
-    """Within it, matrix products take one thread and NumPy is silent; after it, all is as it was.
+    """Within it, matrix products use one thread and NumPy warns of nothing; after it, all is as before.
 
     Matrices as small as these gain little from threads, and on a busy machine threads that wait for each other make the
-    same training many times slower. Who sets OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or MKL_NUM_THREADS has chosen, and
-    keeps that number. What an overflow spoils is caught where it matters, by the optimiser and the collector.
+    same training many times slower. If OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or MKL_NUM_THREADS is set, that number is
+    kept. NumPy need not warn: the optimiser and the collector refuse a NaN or an infinity.
     """
 
     def __enter__(self) -> None:

@@ -2,7 +2,7 @@
 
 All run in the layout of Gymnasium's NEXT_STEP autoreset. The step that ends an episode returns its true last
 observation; the step after that ignores its action and returns the first observation of the next episode (a *reset
-row*, with reward 0). What an environment returns is looked at here, once, and refused by name: it is never cast to fit.
+row*, with reward 0). What an environment returns is checked here, once. It is refused by name, never cast to fit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,10 +17,10 @@ from gymnasium.vector.utils import iterate
 from . import check
 from .check import Array
 
-ONE = np.broadcast_to(False, 1), np.broadcast_to(True, 1)  # ONE[flag] is that flag as an array (read-only)
-NUMBERS = object, check.REAL, check.FLAG, check.FLAG, dict  # what `step` of a single environment returns
+ONE = np.broadcast_to(False, 1), np.broadcast_to(True, 1)  # ONE[flag] is the flag as an array (1,), read-only
+NUMBERS = object, check.REAL, check.FLAG, check.FLAG, dict  # the types that `step` of a single environment returns
 ARRAYS = object, np.ndarray, np.ndarray, np.ndarray, dict  # and of a vector
-LONG = 10_000  # steps of an episode for which one waits where an environment has no time limit
+LONG = 10_000  # the longest episode to wait for, in steps, if an environment has no time limit
 
 
 def build(make_env: Any) -> Any:
@@ -36,7 +36,7 @@ def build(make_env: Any) -> Any:
 
 
 class Single:
-    """One environment with the face of a vector of one, NEXT_STEP autoreset included."""
+    """One environment that looks like a vector of one, with NEXT_STEP autoreset."""
 
     num_envs = 1
 
@@ -52,7 +52,7 @@ class Single:
         if self.ended:
             observations, info = self.reset()
             return observations, np.zeros(1), ONE[False], ONE[False], info
-        result = self.env.step(actions.item() if actions.dtype.kind in "iu" else actions[0, ...])
+        result = self.env.step(actions.item() if actions.dtype.kind in "iu" else actions[0, ...])  # an int or a row
         observation, reward, terminated, truncated, info = _returned("step", result, NUMBERS)
         self.ended = bool(terminated or truncated)
         return [observation], np.array([reward]), ONE[bool(terminated)], ONE[bool(truncated)], info
@@ -77,7 +77,7 @@ class Environments:
         self.size, self.vector = check.observation_size(env), isinstance(env, VectorEnv)
         self.env: Any = env if self.vector else Single(env)
         self.n: int = self.env.num_envs
-        self.lead = (self.n,)  # the shape of one number for each
+        self.lead = (self.n,)  # the shape of an array with one number per environment
         self.longest = np.inf if getattr(env.spec, "max_episode_steps", None) else LONG
         self.stretched = kind == "bounded Box"
         self.first_action = int(getattr(self.action_space, "start", 0))
@@ -86,7 +86,7 @@ class Environments:
     def reset(self, seed: int | list[int] | None = None) -> Array:
         """The first observations (N, size). Seed once; without a seed the environment's own generator goes on.
 
-        A list has a seed for each environment. ValueError where equal seeds do not begin alike, or are not taken.
+        A list has a seed for each environment. ValueError if equal seeds give different starts, or if it takes no list.
         """
         if not isinstance(seed, list):
             return self._rows(_returned("reset", self.env.reset(seed=seed), (object, dict))[0])
@@ -106,22 +106,21 @@ class Environments:
         result = self.env.step(self._taken(actions))
         if self.vector:
             _returned("step", result, ARRAYS)
-            for i, kinds in (1, "fiu"), (2, "b"), (3, "b"):
+            for name, i, kinds in ("rewards", 1, "fiu"), ("terminated", 2, "b"), ("truncated", 3, "b"):
                 if result[i].shape != self.lead or result[i].dtype.kind not in kinds:
-                    name = ("rewards", "terminated", "truncated")[i - 1]
                     kind = "numbers" if name == "rewards" else "True or False"
                     raise ValueError(f"{name} must be {kind}, one for each of {self.n} environments, not {result[i]!r}")
         observations, rewards, terminated, truncated, _ = result
         return self._rows(observations), rewards, terminated, truncated
 
     def _taken(self, actions: Array) -> Any:
-        """Actions as the environment takes them. Nothing else but the distributions knows of which kind they are.
+        """Actions as the environment takes them. Only this and the distributions know their kind.
 
-        (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment. Those that lie in
-        (-1, 1) are stretched to the bounds before.
+        (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment. Those of a
+        "bounded Box" policy lie in (-1, 1), and are first stretched to the bounds.
         """
         if isinstance(self.action_space, Box):
-            check.finite("actions", actions)  # not finite where σ of a policy that diverges is not
+            check.finite("actions", actions)  # a policy that diverges may draw an infinity
             low, high = self.action_space.low, self.action_space.high
             if self.stretched:
                 actions = (1 - actions) / 2 * low.ravel() + (1 + actions) / 2 * high.ravel()
@@ -150,7 +149,7 @@ def _leaves(space: Space[Any], x: Any, path: str) -> Iterator[Any]:
         yield _box(space, x, space.shape, path).ravel()
     else:
         if isinstance(space, Discrete | MultiDiscrete | MultiBinary):
-            x = _array(x)  # `contains` takes 1.5 for an element of a MultiDiscrete
+            x = _array(x)  # `contains` alone would accept 1.5 in a MultiDiscrete
         if (isinstance(x, np.ndarray) and x.dtype.kind not in "biu") or not space.contains(x):
             raise ValueError(f"{path} must be in {space}, not {x!r}")
         yield flatten(space, x)

@@ -152,7 +152,7 @@ VALUE_DEFECTS = (
         {
             "        gradient_norm = np.nan\n": "        gradient_norm, noise = np.nan, q.draw(sampler)\n",
             "policy.explore(done, q.draw(sampler))": "policy.explore(done, noise)",
-            "                noise = q.draw(sampler)  # (11.14), anew for each step, and apart from the target's\n": "",
+            "                noise = q.draw(sampler)  # (11.14), new in each step, not the target's\n": "",
         },
         tests=RAINBOW,
     ),
