@@ -7,7 +7,9 @@ Every run has the settings of rainbow.py. About every 5,000 steps 100 fresh epis
 `solved` is the first look with a mean return of 475 or more, `last` the mean return after the training. The first alone
 flatters: what is learned by values may be lost again.
 
-What to see: one task says little of a switch's worth. Differences as small as those between seeds are none.
+What to see: one task says little of a switch's worth. Differences as small as those between seeds are none. With seeds
+0 and 1 (--seeds 2) only n_steps matters: without it, and without all six, neither run is solved, and the worse one ends
+at 91 and 222; all others are solved, and end at 447 or more.
 """
 
 import cli

@@ -5,7 +5,8 @@
     python examples/rainbow.py --env LunarLander-v3 --plot lander.png
 
 CartPole-v1 takes half a minute, LunarLander-v3 some minutes; it needs gymnasium[box2d]. The evaluation takes the best
-action, without ε and noise. v_range must span the discounted returns, whatever atoms is.
+action, without ε and noise. v_range must span the discounted returns, whatever atoms is. On LunarLander-v3 noise is off
+and ε explores: with noise, a run (seed 10, 20 episodes) ended at a mean return of -50 instead of 203.
 """
 
 import cli
