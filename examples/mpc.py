@@ -58,7 +58,7 @@ SETTINGS = {
         "n_epochs": 100,
         "learning_rate": (1e-2, 1e-3),
     },
-    "Pendulum-v1": {"total_steps": 1_000, "learning_starts": 600, "n_steps": 200},
+    "Pendulum-v1": {"learning_starts": 600, "n_steps": 200, "n_epochs": 150, "learning_rate": (2e-3, 2e-4)},
 }
 
 if __name__ == "__main__":
