@@ -17,7 +17,7 @@ Model = Callable[[Array, Array], Array]  # s_{t+1} (B, n) of s_t (B, n) and a_t,
 
 @dataclass(kw_only=True)
 class Planner:
-    """(14.5)  π(s), to be used as a policy: by `train`, `Collector` and `evaluate`."""
+    """(14.5)  π(s), to be used as a policy: by `train`, `Collector` and `evaluate`. A plan begins from the last one."""
 
     env: AnyEnv  # for its spaces; a Box of actions must have finite bounds
     models: Sequence[Model]  # the ensemble

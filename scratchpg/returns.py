@@ -31,7 +31,7 @@ def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Arra
     r, ended = _steps(rewards=rewards, ended=np.zeros(np.shape(rewards), bool) if ended is None else ended)
     decay, G, later = np.where(ended, 0.0, gamma), np.empty_like(r), 0.0
     for t in reversed(range(len(r))):
-        G[t] = later = r[t] + decay[t] * later
+        G[t] = later = r[t] + decay[t] * later  # (3.4)
     return G
 
 
@@ -43,7 +43,7 @@ def td_targets(rewards: Array, next_values: Array, terminated: Array, gamma: flo
     """
     check.unit(gamma=gamma)
     r, next_v, terminated = _steps(rewards=rewards, next_values=next_values, terminated=terminated)
-    return r + gamma * np.where(terminated, 0.0, next_v)
+    return r + gamma * np.where(terminated, 0.0, next_v)  # (3.6)
 
 
 def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Array, gamma: float) -> Array:
@@ -54,7 +54,7 @@ def td_errors(rewards: Array, values: Array, next_values: Array, terminated: Arr
     """
     check.unit(gamma=gamma)
     r, v, next_v, terminated = _steps(rewards=rewards, values=values, next_values=next_values, terminated=terminated)
-    return r + gamma * np.where(terminated, 0.0, next_v) - v
+    return r + gamma * np.where(terminated, 0.0, next_v) - v  # (3.7)
 
 
 def n_step(
@@ -73,7 +73,7 @@ def n_step(
     decay = np.where(np.logical_or(terminated, truncated), 0.0, gamma)
     A = delta.copy()
     for _ in range(min(n, len(delta)) - 1):  # each pass reaches one step further
-        A[:-1] = delta[:-1] + decay[:-1] * A[1:]
+        A[:-1] = delta[:-1] + decay[:-1] * A[1:]  # (4.2)
     return A
 
 
@@ -98,11 +98,11 @@ def gae(
     r, v, next_v, terminated, truncated = _steps(
         rewards=rewards, values=values, next_values=next_values, terminated=terminated, truncated=truncated
     )
-    delta = r + gamma * np.where(terminated, 0.0, next_v) - v
+    delta = r + gamma * np.where(terminated, 0.0, next_v) - v  # (3.7)
     decay = np.where(np.logical_or(terminated, truncated), 0.0, gamma * gae_lambda)
     A, later = np.empty_like(delta), 0.0
     for t in reversed(range(len(delta))):
-        A[t] = later = delta[t] + decay[t] * later
+        A[t] = later = delta[t] + decay[t] * later  # (4.3)
     return A
 
 

@@ -55,4 +55,4 @@ class Value(Network):
         """
         states, targets = check.rows(states, targets=targets)
         y, cache = self.net.forward(states)
-        return self.net.backward(cache, -2 / len(targets) * (targets[:, None] - y))
+        return self.net.backward(cache, -2 / len(targets) * (targets[:, None] - y))  # (2.3)

@@ -47,7 +47,7 @@ def gradient(policy: Policy, states: Array, actions: Array, advantages: Array, *
     states, advantages = check.rows(states, advantages=advantages)
     check.weight(ent_coef=ent_coef)
     pi = policy(states)
-    d_parameters = -advantages[:, None] * pi.d_log_prob(actions)
+    d_parameters = -advantages[:, None] * pi.d_log_prob(actions)  # (4.4)
     if ent_coef:
         d_parameters -= ent_coef * pi.d_entropy()
     return policy.backward(pi, d_parameters / len(states))

@@ -63,7 +63,7 @@ def train(
             batch = collector.collect_episodes(N)
             values = value(batch.states)[:-1]  # (2.4): predict first, …
             targets = discounted(batch.rewards, gamma, batch.ended)
-            advantages = targets - values
+            advantages = targets - values  # (2.1)
             weights = gamma**batch.t * advantages if keep_gamma_t else advantages
             states, actions, targets, values, weights = batch.samples(targets, values, weights)
             value_gradient_norm = critic.step(value.mse_gradient(states, targets))  # … then fit, …

@@ -5,7 +5,7 @@
     (11.3)  L(φ) = mean_t ( y_t - Q_φ(s_t,a_t) )²                   ∇L = -2 mean_t (y_t - Q_φ) ∇Q_φ, y a constant (3.7)
 
 (11.1) holds whoever acted, so a replay keeps all experience: use it where the environment is slow. It is less stable
-than the chapters before: no true gradient, and bootstrapping off-policy (3.12). (Mnih et al. 2015, with Huber's loss.)
+than the chapters before: no true gradient, and bootstrapping off-policy (3.12). (Mnih et al. 2015.)
 """
 
 from copy import deepcopy
@@ -59,7 +59,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train q in place; yields Progress after every update."""
+    """Train q in place; yields Progress after every update. A time limit is no end."""
     check.natural(total_steps=total_steps, learning_starts=learning_starts)
     check.count(train_freq=train_freq, gradient_steps=gradient_steps, batch_size=batch_size)
     check.count(target_update_interval=target_update_interval)

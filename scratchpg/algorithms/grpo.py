@@ -37,7 +37,7 @@ def loss(
 ) -> float:
     """(10.5)  L(θ) = mean_t w_t [ -min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ].
 
-    The minimum is homogeneous in A, so a w ≥ 0 goes into A, and PPO's loss is taken as it stands.
+    A surrogate. The minimum is homogeneous in A: a w ≥ 0 goes into A, and PPO's loss is taken as it stands.
     """
     states, advantages, weights = check.rows(states, advantages=advantages, weights=weights)
     surrogate = ppo.loss(policy, states, actions, old_log_prob, weights * advantages, clip_range=clip_range)
@@ -88,7 +88,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train the policy in place; yields Progress after every batch; equal_groups is the share that taught nothing."""
+    """Train the policy in place; equal_groups is the share that taught nothing. A time limit is an end."""
     check.natural(total_steps=total_steps)
     check.count(group_size=group_size, batch_size=batch_size, n_epochs=n_epochs)
     check.unit(gamma=gamma)

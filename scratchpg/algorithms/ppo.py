@@ -1,7 +1,7 @@
 """PPO, proximal policy optimisation: use each batch several times, but let it change the policy only a little.
 
 (7.2) One large vanilla step can push 50/50 to 99/1, and exploration dies. PPO takes many small ones. Each sample
-weighs r_t, but does not push r_t beyond 1 ± ε. (7.1) r_t also repairs the bias of a batch that is used again.
+weighs r_t, but does not push r_t beyond 1 ± ε. (7.1) r_t corrects for other actions, not for other states.
 
     (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
@@ -31,7 +31,7 @@ def loss(
     clip_range: float = 0.2,  # ε
     ent_coef: float = 0.0,  # β
 ) -> float:
-    """(6.2) with an entropy bonus:  L(θ) = -mean_t [ min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β H(π_θ(·|s_t)) ]."""
+    """(6.2), a surrogate, and β H:  L(θ) = -mean_t [ min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β H(π_θ(·|s_t)) ]."""
     states, old_log_prob, advantages = check.rows(states, old_log_prob=old_log_prob, advantages=advantages)
     check.weight(clip_range=clip_range, ent_coef=ent_coef)
     pi = policy(states)
@@ -89,7 +89,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and value in place; yields Progress after every batch, with the diagnostics of `drift`."""
+    """Train policy and value in place; yields Progress after every batch, with `drift`. A time limit is no end."""
     check.fit(env, value=value)  # the Collector checks the policy
     check.natural(total_steps=total_steps)
     check.count(n_steps=n_steps, batch_size=batch_size, n_epochs=n_epochs)

@@ -109,7 +109,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train q in place; yields Progress after every update."""
+    """Train q in place; yields Progress after every update. A time limit is no end."""
     check.natural(total_steps=total_steps, learning_starts=learning_starts)
     check.count(train_freq=train_freq, gradient_steps=gradient_steps, batch_size=batch_size)
     check.count(target_update_interval=target_update_interval)

@@ -72,7 +72,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and q in place; yields Progress after every update."""
+    """Train policy and q in place; yields Progress: ent_coef is α, entropy goes to H̄. A time limit is no end."""
     check.of_class(SquashedGaussianPolicy, policy=policy)
     check.of_class(TwinQ, q=q)
     check.fit(env, q=q)

@@ -25,7 +25,7 @@ from ..value import Value
 
 
 def loss(policy: Policy, states: Array, actions: Array, old_log_prob: Array, advantages: Array) -> float:
-    """(9.2)  L(θ') = -mean_t r_t(θ') A_t, with (6.1) for r_t; old_log_prob (B,) is log π_θ(a_t|s_t)."""
+    """(9.2)  L(θ') = -mean_t r_t(θ') A_t, a surrogate; r_t is (6.1), old_log_prob (B,) log π_θ(a_t|s_t)."""
     states, old_log_prob, advantages = check.rows(states, old_log_prob=old_log_prob, advantages=advantages)
     ratio = np.exp(policy(states).log_prob(actions) - old_log_prob)  # (6.1)
     return -mean(ratio * advantages)
@@ -90,7 +90,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and value in place; yields Progress after every batch: kl ≤ δ, backtracks: j of (9.7), …"""
+    """Train policy and value in place; yields Progress: kl ≤ δ; backtracks, j of (9.7). A time limit is no end."""
     check.fit(env, value=value)
     check.natural(total_steps=total_steps)
     check.count(n_steps=n_steps, batch_size=batch_size, n_epochs=n_epochs)

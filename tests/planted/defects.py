@@ -222,11 +222,11 @@ DEFECTS = (
         "scratchpg/algorithms/baseline.py",
         {
             "            values = value(batch.states)[:-1]  # (2.4): predict first, …\n": "",
-            "            advantages = targets - values\n": (
+            "            advantages = targets - values  # (2.1)\n": (
                 "            states, _, of_all = batch.samples(targets)\n"
                 "            value_gradient_norm = critic.step(value.mse_gradient(states, of_all))\n"
                 "            values = value(batch.states)[:-1]\n"
-                "            advantages = targets - values\n"
+                "            advantages = targets - values  # (2.1)\n"
             ),
             "            value_gradient_norm = critic.step(value.mse_gradient(states, targets))  # … then fit, …\n": "",
         },
