@@ -100,6 +100,8 @@ def test_it_learns_a_pendulum_s_dynamics():
 def test_for_env(env_id, sizes):
     model = Dynamics.for_env(gym.make(env_id), (8,), 0)
     assert model.sizes == sizes and repr(model) == f"Dynamics({sizes})" and model.outputs == sizes[0]
+    assert Dynamics.for_env(gym.make(env_id)).sizes == (*sizes[:2], 64, 64)
+    assert Dynamics.for_env(gym.make(env_id), ()).sizes == sizes[:2]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])

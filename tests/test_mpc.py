@@ -69,6 +69,35 @@ def test_plans_in_a_box_by_hand():
     assert (found >= 1).all() and (found <= 3).all() and found[0, 0] > 2.8
 
 
+def test_the_first_plans_are_spread_over_all_actions():
+    """(14.4): uniform over three actions; in the Box from 1 to 3 the middle, with half its width as deviation."""
+    np.testing.assert_array_equal(on_the_line().q, np.full((3, 3), 1 / 3))
+    np.testing.assert_array_equal(on_the_line(box=True).q, np.ones((2, 3, 1)) * [[[2]], [[1]]])
+    named = {"horizon": 15, "n_plans": 300, "n_elites": 30, "n_rounds": 4, "gamma": 1.0}
+    default = vars(Planner(env=Line(), models=[moves], reward=to_five))
+    assert {name: default[name] for name in named} == named
+
+
+def test_plans_are_drawn_from_q():
+    """Frequencies of 20,000 draws per step; and moments where no bound is near."""
+    q = np.array([[0.7, 0.2, 0.1], [0.0, 0.5, 0.5], [0.25, 0.25, 0.5]])
+    drawn = planning.draw(on_the_line(n_plans=20_000), q, np.random.default_rng(0))
+    frequencies = (drawn[:, :, None] == np.arange(3)).mean(axis=0)
+    np.testing.assert_allclose(frequencies, q, atol=0.015)
+    q = np.array([[[2.1], [1.9], [2.0]], [[0.05], [0.1], [0.2]]])
+    drawn = planning.draw(on_the_line(box=True, n_plans=20_000), q, np.random.default_rng(0))
+    np.testing.assert_allclose([drawn.mean(axis=0), drawn.std(axis=0)], q, rtol=0.02)
+
+
+def test_a_search_remembers_its_plans_only_for_as_many_states_and_the_same_generator(monkeypatch):
+    planner, before, rng = on_the_line(box=True), [], np.random.default_rng(0)
+    real = planning.plan
+    monkeypatch.setattr(planning, "plan", lambda *args: before.append(args[3] is not None) or real(*args))
+    for n, generator in (1, rng), (1, rng), (2, rng), (2, rng), (2, np.random.default_rng(0)):
+        planner(np.zeros((n, 1))).sample(generator)
+    assert before == [False, True, *[False] * 2, *[True] * 2, *[False] * 2]
+
+
 def test_the_elites_mean_is_returned_not_the_best_draw():
     """One round, all plans elite: the mean of all of them, whatever they are worth."""
     planner = on_the_line(box=True, n_plans=7, n_elites=7, n_rounds=1)

@@ -83,6 +83,33 @@ def test_memory_is_asked_for_once_and_as_much_as_the_rows_need():
     assert all(x is y for x, y in zip(arrays, [*replay.columns, replay.following], strict=True))
 
 
+def test_walks_go_on_from_batch_to_batch_of_one_row():
+    """The first row of all is at place 0, and the second batch begins with step 1 of its episode."""
+    replay, rng = Replay(10, gamma=0.5, n_steps=3), np.random.default_rng(0)
+    batches = [random_batch(1, 1, rng, first_t=t) for t in range(3)]
+    for batch in batches:
+        replay.add(batch)
+    r = [batch.rewards[0, 0] for batch in batches]
+    np.testing.assert_allclose(everything(replay).rewards, [r[0] + r[1] / 2 + r[2] / 4, r[1] + r[2] / 2, r[2]])
+
+
+def test_the_sum_tree_of_a_large_ring_finds_every_place():
+    """65 groups of 64: two more levels."""
+    replay, rng = PrioritizedReplay(65 * 64), np.random.default_rng(0)
+    replay.add(random_batch(65 * 64, 1, rng))
+    replay.update(np.arange(65 * 64), rng.random(65 * 64))
+    ends = replay.levels[0].ravel().cumsum()
+    np.testing.assert_array_equal(replay.find(ends - replay.levels[0].ravel() / 2), np.arange(65 * 64))
+
+
+def test_the_priorities_are_square_roots_of_the_errors_unless_said_otherwise():
+    replay = PrioritizedReplay(8)
+    replay.add(random_batch(8, 1, np.random.default_rng(0)))
+    replay.update(np.arange(8), np.array([16.0] + [1.0] * 7))
+    drawn = replay.sample(40_000, np.random.default_rng(0)).places
+    np.testing.assert_allclose((drawn == 0).mean(), 4 / 11, atol=0.01)
+
+
 @KINDS
 def test_draws_come_from_the_generator_alone(kind):
     replay = kind(50)

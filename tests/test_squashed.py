@@ -10,6 +10,7 @@ from helpers import COPIES, LD, SEEDS, check, same_bits
 from hypothesis import given
 
 from scratchpg import GaussianPolicy, SquashedGaussian, SquashedGaussianPolicy, TwinQ, Value, evaluate, load, save
+from scratchpg.mlp import MLP
 from scratchpg.plumbing.check import fit
 from scratchpg.rollout import Collector
 
@@ -125,6 +126,13 @@ def test_checkpoints_and_what_it_prints(tmp_path, dtype):
 
 
 # The twins
+
+
+def test_the_net_has_two_outputs_per_dimension_and_starts_nearly_at_0():
+    policy = SquashedGaussianPolicy((3, 8, 6, 2), rng=0)
+    assert policy.net.sizes == (3, 8, 6, 4) and policy.outputs == 2
+    plain = MLP((3, 8, 6, 4), rng=0)
+    np.testing.assert_allclose(policy.net.layers[-1][0], plain.layers[-1][0] / 100, rtol=1e-6)
 
 
 def test_the_twins_begin_apart_and_each_has_its_own_half():

@@ -70,7 +70,7 @@ MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "algorithms/imitation": (CHAPTER, ("derivation/test_13_imitation.py", "test_imitation.py")),
     "algorithms/rlfd": (CHAPTER, ("derivation/test_13_imitation.py", "test_rlfd.py")),
     "dynamics": ((), ("test_dynamics.py", "derivation/test_14_model.py")),
-    "planner": ((), ("test_mpc.py", "derivation/test_14_model.py")),
+    "planner": ((), ("test_dynamics.py", "test_mpc.py", "derivation/test_14_model.py")),
 }
 ENOUGH = 0.95
 SLOWER = 5  # a mutant that takes so many times as much processor time as everything before it may never end: killed

@@ -133,4 +133,59 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equal but where two networks agree to the bit",
         ("gradient", "smaller = np.stack([values[0] < values[1], values[0] > values[1]])"): "the same",
     },
+    "replay": {
+        ("Replay.add", "if self.buffer_size < len(rows[1][0]):"): "equivalent: all have N columns",
+        (
+            "Replay.add",
+            "self.last = np.full(batch.valid.shape[1], 1)",
+        ): "equivalent: what is written at that place is overwritten by the row that comes there",
+        (
+            "Replay.add",
+            "self.last = np.full(batch.valid.shape[1], -0)",
+        ): "equivalent: what is written at that place is overwritten by the row that comes there",
+        (
+            "Replay.add",
+            "self.last = np.full(batch.valid.shape[1], -2)",
+        ): "equivalent: any negative number says that it is not known",
+        (
+            "Replay.add",
+            "place = np.full(batch.states.shape[:2], -2)",
+        ): "equivalent: any negative number says that it is not known",
+        (
+            "Replay.add",
+            "following = np.where(batch.ended, -2, place[1:])",
+        ): "equivalent: any negative number says that it is not known",
+        (
+            "Replay.add",
+            "for column, x in zip((*self.columns, self.following), (*rows, following), strict=False):",
+        ): "equivalent: there are six of each",
+        (
+            "Replay.add",
+            "self.last = np.where(batch.ended[-1], 1, place[-2])",
+        ): "equivalent: after an end comes a reset row, which goes on with nothing",
+        (
+            "Replay.add",
+            "self.last = np.where(batch.ended[-1], -0, place[-2])",
+        ): "equivalent: after an end comes a reset row, which goes on with nothing",
+        (
+            "Replay.add",
+            "self.last = np.where(batch.ended[-1], -2, place[-2])",
+        ): "equivalent: any negative number says that it is not known",
+        ("PrioritizedReplay.sample", "total = self.levels[-0].sum()"): "equivalent: both are the sum of all",
+        (
+            "PrioritizedReplay.sample",
+            "weights = (len(self) * self.levels[0].reshape(-1)[i] * total) ** (-self.beta)",
+        ): "equivalent: a common factor is divided out by the maximum",
+        (
+            "PrioritizedReplay.sample",
+            "weights = (len(self) * self.levels[0].reshape(-2)[i] / total) ** (-self.beta)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "PrioritizedReplay.update",
+            "level.reshape(-2)[i] = p",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+    },
+    "squashed": {
+        ("log_slope", "u = np.where(u.real <= 0, -u, u)"): "equivalent: -0 is 0",
+    },
 }
