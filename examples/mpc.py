@@ -29,13 +29,9 @@ def swing_up(states, actions, next_states):
 
 
 REWARDS = {"CartPole-v1": upright, "Pendulum-v1": swing_up}
-PLANS = {
-    "CartPole-v1": {"n_plans": 150, "n_elites": 15, "n_rounds": 3},
-    "Pendulum-v1": {"horizon": 18, "n_plans": 100, "n_elites": 10},
-}
 
 
-def learn(run, hidden, **settings):
+def learn(run, hidden, horizon, n_plans, n_elites, n_rounds, **settings):
     """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
     env = run.make_env()  # gymnasium.make(id)
     if run.env_id not in REWARDS:
@@ -43,22 +39,48 @@ def learn(run, hidden, **settings):
     if run.args.save or run.args.load:
         raise ValueError("--save and --load are for networks: what this chapter learns is several, and a search")
     models = [Dynamics.for_env(env, hidden, run.rng) for _ in range(3)]
-    policy = Planner(env=env, models=models, reward=REWARDS[run.env_id], **PLANS.get(run.env_id, {}))
+    search = {"horizon": horizon, "n_plans": n_plans, "n_elites": n_elites, "n_rounds": n_rounds}
+    policy = Planner(env=env, models=models, reward=REWARDS[run.env_id], **search)
     for progress in run.updates(mpc.train(env, policy, rng=run.rng, **settings), policy):
         run.show(progress)
 
 
 SETTINGS = {
-    "default": {"total_steps": 1_000, "hidden": (64, 64)},
+    "default": {
+        "total_steps": 1_000,
+        "hidden": (64, 64),
+        "horizon": 15,
+        "n_plans": 300,
+        "n_elites": 30,
+        "n_rounds": 4,
+    },
     "CartPole-v1": {
         "total_steps": 150,
         "hidden": (),
+        "n_plans": 150,
+        "n_elites": 15,
+        "n_rounds": 3,
         "learning_starts": 50,
         "n_steps": 50,
         "n_epochs": 100,
         "learning_rate": (1e-2, 1e-3),
     },
-    "Pendulum-v1": {"learning_starts": 600, "n_steps": 200, "n_epochs": 150, "learning_rate": (2e-3, 2e-4)},
+    "Pendulum-v1": {
+        "horizon": 18,
+        "n_plans": 100,
+        "n_elites": 10,
+        "learning_starts": 600,
+        "n_steps": 200,
+        "n_epochs": 150,
+        "learning_rate": (2e-3, 2e-4),
+    },
+}
+
+cli.OF_LEARN |= {
+    "horizon": "H, the steps of a plan",
+    "n_plans": "plans drawn in each round of a search",
+    "n_elites": "M, the best of them, to which the next round is fitted",
+    "n_rounds": "rounds of a search (14.4)",
 }
 
 if __name__ == "__main__":
