@@ -98,7 +98,9 @@ def last_line(out):
     return out.splitlines()[-1]
 
 
-SHORT = {"mpc": ("horizon=5", "n_plans=10", "n_elites=2", "n_rounds=1")}  # or each action of an evaluation is a long search
+SHORT = {
+    "mpc": ("horizon=5", "n_plans=10", "n_elites=2", "n_rounds=1")
+}  # or each action of an evaluation is a long search
 
 
 @pytest.mark.parametrize("script", CHAPTERS)
