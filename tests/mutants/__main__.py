@@ -32,12 +32,30 @@ ROOT = Path(__file__).parents[2]
 CHAPTER = ("loss", "gradient")
 # module: (the functions to mutate, all if none are named; the tests, those first that kill most)
 MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "softmax": ((), ("test_softmax.py", "test_policy.py", "test_bad_input.py")),
+    "softmax": (
+        (),
+        (
+            "test_softmax.py",
+            "test_policy.py",
+            "test_bad_input.py",
+            "derivation/test_9_trpo.py",
+            "derivation/test_12_sac.py",
+        ),
+    ),
     "mlp": ((), ("test_mlp.py", "test_policy.py", "test_bad_input.py")),
-    "policy": ((), ("test_policy.py", "test_ppo.py")),
+    "policy": ((), ("test_policy.py", "test_gaussian.py", "test_ppo.py", "test_continuous.py")),
     "value": ((), ("test_value.py", "test_check.py", "test_bad_input.py")),
-    "returns": ((), ("test_returns.py", "test_bad_input.py", "derivation/test_4_a2c.py")),
-    "optim": ((), ("test_optim.py", "test_bad_input.py")),
+    "returns": (
+        (),
+        (
+            "test_returns.py",
+            "test_grpo.py",
+            "test_bad_input.py",
+            "derivation/test_4_a2c.py",
+            "derivation/test_10_grpo.py",
+        ),
+    ),
+    "optim": ((), ("test_optim.py", "test_bad_input.py", "test_trpo.py", "derivation/test_9_trpo.py")),
     "rollout": (
         ("Batch.t", "Batch.samples", "minibatches"),
         ("derivation/test_6_ppo.py", "derivation/test_1_reinforce.py", "test_rollout.py"),

@@ -188,4 +188,47 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
     "squashed": {
         ("log_slope", "u = np.where(u.real <= 0, -u, u)"): "equivalent: -0 is 0",
     },
+    "planner": {
+        (
+            "Planner.__post_init__",
+            "self.net, self.theta = (SimpleNamespace(sizes=(check.observation_size(self.env),)), "
+            "np.zeros(1, np.float32))",
+        ): "only its dtype is asked for",
+        (
+            "Planner.__call__.sample",
+            "self.rng, self.plans = (rng, [plan(self, s, rng, a) for s, a in zip(states, before, strict=False)])",
+        ): "equivalent: there is one for each state",
+        (
+            "Planner.__call__",
+            "return SimpleNamespace(sample=sample, mode=lambda: sample(np.random.default_rng(1)))",
+        ): "which seed the greedy search has is a convention",
+        (
+            "draw",
+            "noise = rng.standard_normal((planner.n_plans, *q[1].shape))",
+        ): "equivalent: mean and deviation have one shape",
+        (
+            "draw",
+            "return np.clip(q[0] - q[1] * noise, planner.low, planner.high)",
+        ): "equivalent: -noise is distributed as noise",
+        (
+            "together",
+            "if len(nets) <= M or len({(net.sizes, net.theta.dtype) for net in nets}) > 1:",
+        ): "the same numbers, model by model, and slower",
+        (
+            "together",
+            "if len(nets) < M or len({(net.sizes, net.theta.dtype) for net in nets}) >= 1:",
+        ): "the same numbers, model by model, and slower",
+        (
+            "together",
+            "if len(nets) < M or len({(net.sizes, net.theta.dtype) for net in nets}) > 0:",
+        ): "the same numbers, model by model, and slower",
+        (
+            "together",
+            "of_all = zip(*(net.layers for net in nets), strict=False)",
+        ): "equivalent: all have the same sizes",
+        (
+            "together.at_once",
+            "h = np.concatenate([states, a], axis=1, dtype=one_hot.dtype).reshape(M, N, -2)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+    },
 }
