@@ -22,30 +22,39 @@ def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
     >>> finite_difference(lambda theta: theta @ theta, np.array([1.0, 2.0])).round(10)
     array([2., 4.])
     """
+    return _differences(f, theta)[0]
+
+
+def _differences(f: Callable[[Array], Any], theta: Array) -> tuple[Array, Array]:
+    """∂f/∂θ_i, and from the same evaluations ∂²f/∂θ_i² ≈ [f(θ + h e_i) + f(θ - h e_i) - 2 f(θ)] / h², (P,) each."""
     theta = np.array(theta)  # a copy: f may write into the original
     if theta.ndim != 1 or theta.dtype.kind != "f" or theta.dtype.itemsize < 8:
         reason = "float32 is too coarse for finite differences, which lose half of the digits; use float64"
         raise TypeError(f"theta must be a flat array of floats, float64 or finer, not {describe(theta)} ({reason})")
     h = np.finfo(theta.dtype).eps ** theta.dtype.type(0.2)
 
-    def difference(i: int, step: Any) -> Any:
+    def around(i: int, step: Any) -> Any:
         forth, back = theta.copy(), theta.copy()
         forth[i] += step
         back[i] -= step
-        return (f(forth.copy()) - f(back.copy())) / (forth[i] - back[i])  # the distance as it was rounded
+        return f(forth.copy()), f(back.copy()), forth[i] - back[i]  # the distance as it was rounded
 
-    gradient = np.array([(4 * difference(i, h) - difference(i, 2 * h)) / 3 for i in range(len(theta))], theta.dtype)
-    f(theta)
-    return gradient
+    slopes, sums = np.empty_like(theta), np.empty_like(theta)
+    for i in range(len(theta)):
+        (near, back, width), (far, far_back, double) = around(i, h), around(i, 2 * h)
+        slopes[i] = (4 * ((near - back) / width) - (far - far_back) / double) / 3
+        sums[i] = near + back
+    return slopes, (sums - 2 * f(theta)) / h**2
 
 
 def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, rtol: float = 1e-6) -> float:
     """Compare a gradient (P,) of f at θ with finite differences; return the worst relative error, or raise.
 
     The error of a component is relative to its own size, after what the rounding of f explains is subtracted: about
-    ε^(4/5) of f or of the largest component; smaller ones can't be checked. AssertionError names the worst component if
-    its relative error exceeds rtol, or is NaN. ValueError says what is wrong with f: its value is not a finite number,
-    not the same twice, or computed in float32. The last call of f is at θ.
+    ε^(4/5) of f, of the largest component or of the largest second derivative (at a minimum the others may be 0);
+    smaller ones can't be checked. AssertionError names the worst component if its relative error exceeds rtol, or is
+    NaN. ValueError says what is wrong with f: its value is not a finite number, not the same twice, or computed in
+    float32. The last call of f is at θ.
 
     >>> theta = np.array([1.0, 2.0])
     >>> check_gradient(lambda theta: theta @ theta, 2 * theta, theta) < 1e-10
@@ -59,8 +68,8 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
         raise ValueError(f"f(theta) must be a finite number, not {describe(here)}")
     if f(theta.copy()) != here:
         raise ValueError("f(theta) is not the same twice: f must be a function of theta alone, without random numbers")
-    numeric, precision = finite_difference(f, theta), np.finfo(theta.dtype)
-    rounding = 16 * precision.eps**0.8 * max(abs(here), abs(numeric).max())
+    (numeric, bend), precision = _differences(f, theta), np.finfo(theta.dtype)
+    rounding = 16 * precision.eps**0.8 * max(abs(here), abs(numeric).max(), abs(bend).max())
     with np.errstate(invalid="ignore"):  # the error of an infinity is NaN
         excess = np.maximum(abs(gradient - numeric) - rounding, 0)
         error = excess / np.maximum(np.maximum(abs(gradient), abs(numeric)), precision.tiny)

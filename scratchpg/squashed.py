@@ -2,8 +2,8 @@
 
     (12.9)   a = tanh(u),   u = μ_θ(s) + σ_θ(s) ⊙ ε,   ε ~ N(0, I)
 
-All are functions of the noise ε that made an action, not of the action: in float32 tanh(9.1) is 1, so u can't be found
-from it. Each `d_…` holds ε fixed, and is a gradient with respect to η = (μ_1 … μ_d, log σ_1 … log σ_d), (B, 2d).
+All are functions of the noise ε that made an action, not of the action: in float32 tanh(9.1) is 1, so the action does
+not tell u. Each `d_…` holds ε fixed, and is a gradient with respect to η = (μ_1 … μ_d, log σ_1 … log σ_d), (B, 2d).
 
     (12.13)  E_ε[ ∂(α log π - Q)/∂η with ε held ] = E_{a~π}[ ∇log π(a|s) (α log π(a|s) - Q(a)) ] = ∇E[ α log π - Q ]
 """

@@ -4,9 +4,11 @@ the number of trajectories."""
 import copy
 import pickle
 
+import gymnasium as gym
 import numpy as np
 from hypothesis import strategies as st
 
+from scratchpg import demonstrations, rlfd
 from scratchpg.gradcheck import check_gradient
 
 LD = np.longdouble
@@ -59,3 +61,9 @@ def count_trajectories(mdp):
     for _ in range(mdp.horizon):
         ways = np.where(mdp.terminal, 1, links @ ways)
     return ways[mdp.start > 0].sum()
+
+
+def rlfd_on_cartpole(env, policy, value, **settings):
+    """RLfD's `train`, with one episode of a policy that always pushes to the left."""
+    few = demonstrations.record(lambda states: np.zeros(len(states), int), gym.make("CartPole-v1"), seed=0)
+    return rlfd.train(env, policy, value, few, **settings)

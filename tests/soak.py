@@ -22,34 +22,12 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from scratchpg import (
-    QNetwork,
-    SoftmaxPolicy,
-    SquashedGaussianPolicy,
-    TwinQ,
-    Value,
-    a2c,
-    a3c,
-    actor_critic,
-    baseline,
-    demonstrations,
-    dqn,
-    grpo,
-    ppo,
-    rainbow,
-    reinforce,
-    rlfd,
-    sac,
-    trpo,
-)
+from scratchpg import QNetwork, SoftmaxPolicy, SquashedGaussianPolicy, TwinQ, Value
+from scratchpg.algorithms import a2c, a3c, actor_critic, baseline, dqn, grpo, ppo, rainbow, reinforce, sac, trpo
+
+from .helpers import rlfd_on_cartpole
 
 N_ENVS, BUFFER = 8, {"buffer_size": 10_000}  # which is full within the first tenth
-
-
-def with_demonstrations(env, policy, value, **settings):
-    """RLfD, with a few steps of a policy that always pushes to the left."""
-    few = demonstrations.record(lambda states: np.zeros(len(states), int), env, seed=0)
-    return rlfd.train(env, policy, value, few, **settings)
 
 
 switches = functools.partial(QNetwork.for_env, dueling=True, atoms=51, v_range=(0.0, 100.0), noisy=True)
@@ -67,7 +45,7 @@ CHAPTERS = {  # train, what makes its networks, the environment
     "dqn": (functools.partial(dqn.train, **BUFFER), (QNetwork.for_env,), "CartPole-v1"),
     "rainbow": (functools.partial(rainbow.train, **BUFFER), (switches,), "CartPole-v1"),
     "sac": (functools.partial(sac.train, **BUFFER), (SquashedGaussianPolicy.for_env, TwinQ.for_env), "Pendulum-v1"),
-    "rlfd": (with_demonstrations, actor_and_critic, "CartPole-v1"),
+    "rlfd": (rlfd_on_cartpole, actor_and_critic, "CartPole-v1"),
 }
 LINE = "{:16} {:>9} {:>5} {:>17} {:>15} {:>8} {:>8}  {}"
 

@@ -8,34 +8,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from envs import Scripted, ScriptedVector
-from helpers import same_bits
+from helpers import rlfd_on_cartpole, same_bits
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from scratchpg import (
-    Dynamics,
-    Planner,
-    QNetwork,
-    SoftmaxPolicy,
-    SquashedGaussianPolicy,
-    TwinQ,
-    Value,
-    a2c,
-    a3c,
-    actor_critic,
-    baseline,
-    demonstrations,
-    dqn,
-    grpo,
-    imitation,
-    mpc,
-    ppo,
-    rainbow,
-    reinforce,
-    rlfd,
-    sac,
-    trpo,
-)
+from scratchpg import Dynamics, Planner, QNetwork, SoftmaxPolicy, SquashedGaussianPolicy, TwinQ, Value, algorithms
+from scratchpg.algorithms import a2c, a3c, actor_critic, baseline, ppo, reinforce
 from scratchpg.optim import SGD
 
 CHAPTERS = {
@@ -176,12 +154,7 @@ def of_cartpole(train, *makers, **settings):
 def of_pendulum(wrappers, **changes):
     env = gym.make_vec("Pendulum-v1", 2, vectorization_mode="sync", wrappers=wrappers)
     networks = [SquashedGaussianPolicy.for_env(env, (8,), rng=0), TwinQ.for_env(env, (8,), rng=1)]
-    return sac.train(env, *networks, learning_starts=10, total_steps=500, seed=0, **changes), networks
-
-
-def with_demonstrations(env, policy, value, **settings):
-    few = demonstrations.record(lambda states: np.zeros(len(states), int), cartpole([]), seed=0)
-    return rlfd.train(env, policy, value, few, **settings)
+    return algorithms.sac.train(env, *networks, learning_starts=10, total_steps=500, seed=0, **changes), networks
 
 
 def planned(wrappers, **changes):
@@ -189,24 +162,28 @@ def planned(wrappers, **changes):
     models = [Dynamics.for_env(env, (8,), rng=i) for i in range(2)]
     short = {"horizon": 2, "n_plans": 4, "n_elites": 2}
     planner = Planner(env=env, models=models, reward=lambda states, actions, next_states: states[:, 0], **short)
-    return mpc.train(env, planner, total_steps=100, learning_starts=20, n_steps=10, seed=0, **changes), models
+    return algorithms.mpc.train(
+        env, planner, total_steps=100, learning_starts=20, n_steps=10, seed=0, **changes
+    ), models
 
 
 def cloned(wrappers, **changes):
     env = cartpole(wrappers)
     policy = SoftmaxPolicy.for_env(env, (8,), rng=0)
-    return imitation.train(env, policy, lambda states: np.zeros(len(states), int), seed=0, **changes), [policy]
+    return algorithms.imitation.train(env, policy, lambda states: np.zeros(len(states), int), seed=0, **changes), [
+        policy
+    ]
 
 
 softmax, actor_and_critic = (SoftmaxPolicy.for_env,), (SoftmaxPolicy.for_env, Value.for_env)
 LATER = {
-    "trpo": of_cartpole(trpo.train, *actor_and_critic),
-    "grpo": of_cartpole(grpo.train, *softmax, group_size=2),
-    "dqn": of_cartpole(dqn.train, QNetwork.for_env, learning_starts=10),
-    "rainbow": of_cartpole(rainbow.train, QNetwork.for_env, learning_starts=10),
+    "trpo": of_cartpole(algorithms.trpo.train, *actor_and_critic),
+    "grpo": of_cartpole(algorithms.grpo.train, *softmax, group_size=2),
+    "dqn": of_cartpole(algorithms.dqn.train, QNetwork.for_env, learning_starts=10),
+    "rainbow": of_cartpole(algorithms.rainbow.train, QNetwork.for_env, learning_starts=10),
     "sac": of_pendulum,
     "imitation": cloned,
-    "rlfd": of_cartpole(with_demonstrations, *actor_and_critic),
+    "rlfd": of_cartpole(rlfd_on_cartpole, *actor_and_critic),
     "mpc": planned,
 }
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import LD
 
+from scratchpg import SoftmaxPolicy, Value
 from scratchpg.gradcheck import check_gradient, finite_difference
 
 
@@ -70,6 +71,38 @@ def test_grants_the_rounding_of_the_function():
     # where f is large beside its gradient, the last digits of f decide the difference: that is no error of the gradient
     theta = np.linspace(-1, 1, 7)
     check_gradient(lambda t: 1e6 + np.sin(t).sum(), np.cos(theta), theta)
+
+
+def at_a_minimum():
+    """{name: (f, ∇f, θ)} where f and ∇f are 0, but f is computed from numbers that are not, and rounds as they do."""
+    rng = np.random.default_rng(0)
+    X, theta = rng.normal(size=(20, 3)), rng.normal(size=3)
+    states, policy, value = (
+        rng.normal(size=(10, 4)),
+        SoftmaxPolicy((4, 8, 2), rng=0, dtype=float),
+        Value((4, 8), rng=0, dtype=float),
+    )
+    old, targets = policy(states), value(states)
+    return {
+        "least squares": (lambda w: ((X @ w - X @ theta) ** 2).mean(), np.zeros(3), theta),
+        "the KL to itself": (
+            lambda x: old.kl(SoftmaxPolicy((4, 8, 2), theta=x)(states)).mean(),
+            0 * policy.theta,
+            policy.theta,
+        ),
+        "a value at its targets": (lambda x: Value((4, 8), theta=x).mse(states, targets), 0 * value.theta, value.theta),
+        "a power": (lambda x: (x**3).sum(), np.full(2, 3e-18), np.full(2, 1e-9)),
+    }
+
+
+@pytest.mark.parametrize("name", at_a_minimum())
+def test_a_right_gradient_is_not_refused_where_all_is_0(name):
+    f, gradient, theta = at_a_minimum()[name]
+    check_gradient(f, gradient, theta)
+    wrong = gradient.copy()
+    wrong[-1] += 1e-3
+    with pytest.raises(AssertionError, match="finite differences say"):
+        check_gradient(f, wrong, theta)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -113,7 +113,7 @@ def train(
             R = returns if per_step else np.broadcast_to(returns[0], returns.shape)
             advantages = group_advantages(R, group_size, divide_by_std=divide_by_std)
             lengths = batch.valid.sum(axis=0) if divide_by_length else np.ones(n)
-            weights = np.ones_like(returns) * lengths.mean() / lengths  # 1, or H̄/|τ_i|
+            weights = np.ones_like(returns) * lengths.mean() / lengths  # 1, or mean length/|τ_i|
             states, actions, advantages, weights = batch.samples(advantages, weights)
             old = policy(states)
             rows = states, actions, old.log_prob(actions), advantages, weights

@@ -82,7 +82,7 @@ def train(
     target_kl: Schedule = 0.01,  # δ, in nats: no step takes the policy further
     cg_max_steps: int = 10,  # iterations of (9.5)
     cg_damping: float = 0.1,  # λ of (9.5)
-    line_search_shrinking_factor: float = 0.8,  # α of (9.7)
+    line_search_shrinking_factor: float = 0.8,  # α of (9.6)
     line_search_max_iter: int = 10,  # tries of (9.7)
     normalize_advantage: bool = True,  # over the batch: only the mean matters, as the step has its length from δ
     learning_rate: Schedule = 1e-3,  # the critic's: a number, or (first, last): linear over total_steps
