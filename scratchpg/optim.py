@@ -164,9 +164,9 @@ def conjugate_gradient(
 
 
 def line_search(theta: Array, step: Array, accept: Callable[[], bool], shrink: float, tries: int) -> int:
-    """(9.7)  θ_j = θ + αʲ step, in place, for the first j = 0, 1, … at which accept() is true; α is shrink. Returns j.
+    """(9.6), (9.7)  θ_j = θ + αʲ step in place, for the first j = 0, 1, … for which accept() is true; α is shrink.
 
-    If none of `tries` is accepted, θ is restored, bit for bit. NonFiniteError for a step that is not finite.
+    Returns j. If none of `tries` is accepted, θ is restored, bit for bit. NonFiniteError for a step that is not finite.
 
     >>> theta = np.array([1.0])
     >>> line_search(theta, np.array([-4.0]), lambda: abs(theta[0]) < 1, shrink=0.5, tries=10)

@@ -1,7 +1,7 @@
 """A long run of every chapter: does its memory grow, does it slow down, does it leave anything behind?
 
-    python -m tests.soak                       every chapter, 2,000,000 steps or ten minutes, whichever is first
-    python -m tests.soak ppo a3c --minutes 2
+    python tests/soak.py                       every chapter, 2,000,000 steps or ten minutes, whichever is first
+    python tests/soak.py ppo a3c --minutes 2
 
 Steps per second are those of the first and of the last tenth; MB is the memory of the process and its workers after a
 tenth and at the end; files and children are what is open before and after. Findings, which end the script with status
@@ -21,11 +21,10 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+from helpers import rlfd_on_cartpole
 
 from scratchpg import QNetwork, SoftmaxPolicy, SquashedGaussianPolicy, TwinQ, Value
 from scratchpg.algorithms import a2c, a3c, actor_critic, baseline, dqn, grpo, ppo, rainbow, reinforce, sac, trpo
-
-from .helpers import rlfd_on_cartpole
 
 N_ENVS, BUFFER = 8, {"buffer_size": 10_000}  # which is full within the first tenth
 
