@@ -29,9 +29,9 @@ def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Arra
     """
     check.unit(gamma=gamma)
     r, ended = _steps(rewards=rewards, ended=np.zeros(np.shape(rewards), bool) if ended is None else ended)
-    decay, G, later = np.where(ended, 0.0, gamma), np.empty_like(r), 0.0
-    for t in reversed(range(len(r))):
-        G[t] = later = r[t] + decay[t] * later  # (3.4)
+    decay, G = np.where(ended, 0.0, gamma), r.copy()
+    for t in reversed(range(len(G) - 1)):
+        G[t] += decay[t] * G[t + 1]  # (3.4)
     return G
 
 
@@ -98,11 +98,10 @@ def gae(
     r, v, next_v, terminated, truncated = _steps(
         rewards=rewards, values=values, next_values=next_values, terminated=terminated, truncated=truncated
     )
-    delta = r + gamma * np.where(terminated, 0.0, next_v) - v  # (3.7)
+    A = r + gamma * np.where(terminated, 0.0, next_v) - v  # δ_t (3.7)
     decay = np.where(np.logical_or(terminated, truncated), 0.0, gamma * gae_lambda)
-    A, later = np.empty_like(delta), 0.0
-    for t in reversed(range(len(delta))):
-        A[t] = later = delta[t] + decay[t] * later  # (4.3)
+    for t in reversed(range(len(A) - 1)):
+        A[t] += decay[t] * A[t + 1]  # (4.3)
     return A
 
 

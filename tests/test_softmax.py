@@ -122,7 +122,7 @@ def test_a_logit_of_minus_infinity_masks_its_action(dtype, scale):
     ):
         assert (one[:, masked] == 0).all()
         np.testing.assert_allclose(np.delete(one, masked, axis=1), two, rtol=0, atol=8 * np.finfo(dtype).eps)
-    assert (pi.log_prob(np.full(5, masked)) <= -1e38).all()  # as good as -∞
+    assert (pi.log_prob(np.full(5, masked)) <= -9e29).all()  # as good as -∞
     assert all((pi.sample(rng) != masked).all() for _ in range(50)) and (pi.mode() != masked).all()
 
 
