@@ -366,12 +366,15 @@ begin = time.perf_counter()
 save(sys.argv[1], policy, value)
 seconds = time.perf_counter() - begin
 random.seed(0)
-for _ in range(60):
+reads, says = os.pipe()
+for i in range(60):
     writer = os.fork()
     if not writer:
-        for number in itertools.cycle([1, 2]):
+        os.write(says, b".")
+        for number in itertools.cycle([1 + i % 2, 2 - i % 2]):  # so that slow writers, too, leave both
             policy.theta[:] = value.theta[:] = number
             save(sys.argv[1], policy, value)
+    os.read(reads, 1)  # it has begun
     time.sleep(random.uniform(0, 8 * seconds))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
