@@ -519,7 +519,7 @@ CALLS = {
         "reward must have shape (1, 2) or (1, 2, 1), not (1, 3)",
     ),
     "NaN in a table": (lambda: mdp(reward=[[0, np.nan]]), ValueError, "reward must be finite, but reward[0, 1] is nan"),
-    "no horizon": (lambda: mdp(horizon=0), ValueError, "horizon must be the number of steps, an integer of at least 1"),
+    "no horizon": (lambda: mdp(horizon=0), ValueError, "horizon must be an integer of at least 1"),
     "policy of other states": (
         lambda: mdp().objective(policy(), 1.0),
         ValueError,
