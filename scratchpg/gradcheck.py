@@ -68,7 +68,7 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
         raise ValueError(f"f(theta) must be a finite number, not {describe(here)}")
     if f(theta.copy()) != here:
         raise ValueError("f(theta) is not the same twice: f must be a function of theta alone, without random numbers")
-    eps, slopes, bends, error = np.finfo(theta.dtype).eps, np.nan, np.nan, np.full(len(theta), np.nan)
+    eps, (slopes, bends, error) = np.finfo(theta.dtype).eps, np.full((3, len(theta)), np.nan)
     for k in range(15):
         before, bent = slopes, bends
         slopes, bends, h = _differences(f, theta, 10.0**-k)
