@@ -152,14 +152,16 @@ class MLP:
         >>> np.allclose(net(np.array([[5.0 + 2.0, 6.0 - 3.0]])), before)
         True
         """
-        m, s = np.asarray(mean), np.asarray(std)
+        m, s = check.numbers("mean", mean), check.numbers("std", std)
         if m.shape != (self.sizes[0],) or s.shape != m.shape or not (s > 0).all():
             raise ValueError(f"mean and std must have shape {(self.sizes[0],)}, std > 0, not {mean!r} and {std!r}")
         check.finite("mean", m)
         check.finite("std", s)
         W, b = self.layers[0]
-        b -= (m / s).dot(W)
-        W /= s[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            absorbed = np.concatenate([W / s[:, None], b - (m / s).dot(W)]).astype(W.dtype)
+        check.finite("θ by this mean and std", absorbed)
+        W[:], b[:] = absorbed[:-1], absorbed[-1:]
 
     def _of_this_pass(self, cache: Cache, d_y: Array, width: int) -> tuple[list[Array], Array]:
         """The inputs of the layers, and d_y in the dtype of θ, if they are of one pass."""

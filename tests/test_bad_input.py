@@ -392,7 +392,7 @@ CALLS = {
     ),
     # rows
     "NaN state": (lambda: step(states=but(STATES, np.nan)), FloatingPointError, "the norm of the gradient is nan"),
-    "infinite state": (lambda: step(states=but(STATES, np.inf)), FloatingPointError, "norm of the gradient is nan"),
+    "infinite state": (lambda: step(states=but(STATES, np.inf)), FloatingPointError, "logits must be finite"),
     "NaN weight": (lambda: step(weights=but(WEIGHTS, np.nan)), FloatingPointError, "norm of the gradient is nan"),
     "infinite weight": (lambda: step(weights=but(WEIGHTS, -np.inf)), FloatingPointError, "norm of the gradient is"),
     # networks and distributions
@@ -475,7 +475,7 @@ CALLS = {
     "gradient too long": (
         lambda: SGD(np.zeros(2), 1).step(np.zeros(3)),
         ValueError,
-        "the gradient must have the shape (2,) of theta, not an array float64 (3,)",
+        "the gradient must have the shape (2,), not an array float64 (3,)",
     ),
     "gradient of NaN": (
         lambda: SGD(np.zeros(2), 1).step(np.array([0, np.nan])),
