@@ -113,7 +113,7 @@ class MLP:
         return np.concatenate(gradients[::-1])  # … d_W_l, d_b_l …, in the order of θ
 
     def d_input(self, cache: Cache, d_y: Array) -> Array:
-        """∂L/∂x (B, sizes[0]), given ∂L/∂y (B, sizes[-1]): d_1 W_1ᵀ, with d_1 as in `backward`."""
+        """∂L/∂x (B, sizes[0]), given ∂L/∂y (B, sizes[-1]): d_1 W_1ᵀ, d_1 and the cache as in `backward`."""
         inputs, d = self._of_this_pass(cache, d_y, self.sizes[-1])
         for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=True):
             d = d.dot(W.T)

@@ -1,9 +1,8 @@
 """What environments look like to networks: N rows of flat observations, N actions; N = 1 for a single environment.
 
-All run in the layout of Gymnasium's NEXT_STEP autoreset: the step that ends an episode returns its last observation,
-the step after that ignores its action and returns the first observation of the next episode (a *reset row*, with
-reward 0). What an environment returns is refused here by name, never cast to fit. But those inside a SyncVectorEnv are
-cast by Gymnasium, unseen from here: try one alone before, or by gymnasium.utils.env_checker.check_env.
+All run in Gymnasium's NEXT_STEP autoreset: the step that ends an episode returns its last observation; the step after
+that ignores its action and returns the first one of the next episode (a *reset row*, with reward 0). What does not fit
+is refused here by name, never cast. But a vector of Gymnasium casts what those in it return, unseen: try one alone.
 """
 
 from collections.abc import Iterator, Mapping
