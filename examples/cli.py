@@ -189,11 +189,18 @@ def add_environment(parser: Parser, default: str) -> None:
     parser.add_argument("--env-args", metavar="NAME=VALUE", nargs="+", type=setting, default=[], help=text)
 
 
+MEANT = {"true": "True", "yes": "True", "on": "True", "false": "False", "no": "False", "off": "False"}
+MEANT |= {"none": "None", "null": "None"}
+
+
 def setting(text: str) -> tuple[str, Any]:
     """NAME=VALUE, where the value is Python's notation of a number, a tuple, …, or else a word, for argparse."""
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
         raise argparse.ArgumentTypeError(f"must be of the form NAME=VALUE, not {text!r}")
+    meant = MEANT.get(value.strip().lower(), value)
+    if meant != value:  # a word, which would count as true
+        raise argparse.ArgumentTypeError(f"must be {name}={meant}, not {text!r}: Python's True, False or None")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -273,6 +280,8 @@ class Run:
         seed = args.seed or before.get("seed", 0)
         before_settings = {name: x for name, x in before.items() if name in known}
         self.settings = settings["default"] | settings.get(self.env_id, {}) | before_settings | given
+        log_std = check.numbers("log_std", self.settings.get("log_std", 0.0))
+        check.finite("log_std", log_std)
         defaults = {name: setting(f"{name}={value}")[1] for name, (value, _) in known.items()}
         self.about = {"chapter": chapter, "env": self.env_id, "env_args": env_args, "seed": seed}
         self.about |= defaults | self.settings  # all that a later --load compares
@@ -288,9 +297,13 @@ class Run:
         self.curve: list[tuple[int, float]] = []  # (steps, mean return)
         self.unwritten: set[str] = set()  # files that could not be written
         self.log_file: Any = None  # of --log, from the first line on
+        going_on = args.log and not self.anew
+        self.log_lines = lines_up_to(self.loaded.state["collector.steps"], args.log) if going_on else []
 
     def scaled(self, env: Any, normalize_observations: bool, reward_scale: float) -> Any:
         """The environment to train in, under Gymnasium's wrappers. A new run of loaded networks sees it as it is."""
+        check.flag(normalize_observations=normalize_observations)
+        check.positive(reward_scale=reward_scale)
         if normalize_observations and (self.loaded.policy is None or not self.anew):
             env = self.normalizer = NormalizeObservation(env)
         self.reward_scale = reward_scale
@@ -357,11 +370,16 @@ class Run:
     def log(self, path: str, progress: Progress) -> None:
         """A line of --log; before the first one, the names. A run that goes on adds to its lines."""
         if self.log_file is None:
-            lines = [] if self.anew else lines_up_to(self.bar.first_steps, path)
-            self.log_file = open(path, "w", newline="", encoding="utf-8", buffering=1)  # noqa: SIM115 - line by line
-            self.log_file.writelines(lines)
+            lines, names = self.log_lines, ",".join(vars(progress))
+            if lines and lines[0].strip() != names:
+                raise OSError(f"its columns are {lines[0].strip()}, not {names}")
+            mode = "r+" if lines else "w"  # what is kept of a file is not written anew
+            self.log_file = open(path, mode, newline="", encoding="utf-8", buffering=1)  # noqa: SIM115 - line by line
+            self.log_file.truncate(self.log_file.seek(len("".join(lines).encode())))
             if not lines:
-                csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress))
+                self.log_file.write(names + "\n")
+            elif not lines[-1].endswith("\n"):
+                self.log_file.write("\n")
         csv.writer(self.log_file, lineterminator="\n").writerow(vars(progress).values())
 
     def carry_out(self, learn: Learn) -> int:
@@ -487,9 +505,31 @@ class ProgressBar:
 
 
 def lines_up_to(steps: int, path: str) -> list[str]:
-    """The lines of a file of --log up to so many steps, if there is one: those after it are written again."""
-    lines = Path(path).read_text("utf-8").splitlines(keepends=True) if os.path.exists(path) else []
-    return lines[:1] + [line for line in lines[1:] if int(line.partition(",")[0]) <= steps]
+    """The lines of a file of --log up to so many steps, if there is one: those after it are written again.
+
+    A last line that was cut is of a later step. ValueError for any other line that such a file does not have.
+    """
+    if not os.path.exists(path):
+        return []
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        lines = file.readlines()
+    begin, kept = "steps,episodes,mean_return", []
+    for number, line in enumerate(lines, 1):
+        cells, cut = line.strip().split(","), number == len(lines) and not line.endswith("\n")
+        if number == 1 and (line.startswith(begin) or (cut and begin.startswith(line))):
+            kept += [] if cut else [line]
+        elif number > 1 and is_row(cells, lines[0].count(",") + 1):
+            kept += [line] if int(cells[0]) <= steps and len(kept) == number - 1 else []
+        elif number == 1 or not cut or not re.fullmatch(r"[-+.,\deafin]*", line):
+            raise ValueError(f"{path} is no --log to go on with, as its line {number} is {line.strip()!r}")
+    return kept
+
+
+def is_row(cells: list[str], columns: int) -> bool:
+    """Are these an integer and numbers, one for each column?"""
+    with suppress(ValueError):
+        return int(cells[0]) >= 0 and len([float(cell) for cell in cells]) == columns
+    return False
 
 
 def evaluating(episodes: int) -> Callable[[int], None]:

@@ -3,7 +3,8 @@
     ∂f/∂θ_i ≈ [ 8 (f(θ + h e_i) - f(θ - h e_i)) - (f(θ + 2h e_i) - f(θ - 2h e_i)) ] / 12h
 
 The central difference of fourth order: with h = ε^(1/5) it leaves an error of about ε^(4/5), where ε is the spacing of
-the floating-point numbers: 3e-13 in float64, 7e-16 in longdouble where that is the 80-bit type.
+the floating-point numbers: 3e-13 in float64, 7e-16 in longdouble where that is the 80-bit type. Where θ_i is large, h
+is ε^(2/5) |θ_i|.
 """
 
 from collections.abc import Callable
@@ -25,36 +26,35 @@ def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
     return _differences(f, theta)[0]
 
 
-def _differences(f: Callable[[Array], Any], theta: Array) -> tuple[Array, Array]:
-    """∂f/∂θ_i, and from the same evaluations ∂²f/∂θ_i² ≈ [f(θ + h e_i) + f(θ - h e_i) - 2 f(θ)] / h², (P,) each."""
+def _differences(f: Callable[[Array], Any], theta: Array, shrink: float = 1.0) -> tuple[Array, Array, Array]:
+    """∂f/∂θ_i, from the same evaluations ∂²f/∂θ_i² ≈ [f(θ + h e_i) + f(θ - h e_i) - 2 f(θ)] / h², and h: (P,) each."""
     theta = np.array(theta)  # a copy: f may write into the original
     if theta.ndim != 1 or theta.dtype.kind != "f" or theta.dtype.itemsize < 8:
         reason = "float32 is too coarse for finite differences, which lose half of the digits; use float64"
         raise TypeError(f"theta must be a flat array of floats, float64 or finer, not {describe(theta)} ({reason})")
     h = np.finfo(theta.dtype).eps ** theta.dtype.type(0.2)
-
-    def around(i: int, step: Any) -> Any:
-        forth, back = theta.copy(), theta.copy()
-        forth[i] += step
-        back[i] -= step
-        return f(forth.copy()), f(back.copy()), forth[i] - back[i]  # the distance as it was rounded
-
-    slopes, sums = np.empty_like(theta), np.empty_like(theta)
-    for i in range(len(theta)):
-        (near, back, width), (far, far_back, double) = around(i, h), around(i, 2 * h)
-        slopes[i] = (4 * ((near - back) / width) - (far - far_back) / double) / 3
-        sums[i] = near + back
-    return slopes, (sums - 2 * f(theta)) / h**2
+    h = shrink * h * np.maximum(1, h * abs(theta))
+    slopes, means = np.empty_like(theta), np.empty_like(theta)
+    for i, step in enumerate(h):
+        points = np.tile(theta, (4, 1))
+        points[:, i] += step * np.array([1, -1, 2, -2])
+        x = points[:, i].copy()  # as they were rounded
+        near, back, far, far_back = map(f, points)
+        slope = (near - back) / (x[0] - x[1])
+        slopes[i] = slope + (slope - (far - far_back) / (x[2] - x[3])) / 3
+        means[i] = near / 2 + back / 2
+    return slopes, 2 * (means - f(theta)) / h**2, h
 
 
+@np.errstate(all="ignore")  # near θ, f may be infinite
 def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, rtol: float = 1e-6) -> float:
     """Compare a gradient (P,) of f at θ with finite differences; return the worst relative error, or raise.
 
-    The error of a component is relative to its own size, after what the rounding of f explains is subtracted: about
-    ε^(4/5) of f, of the largest component or of the largest second derivative (at a minimum the others may be 0);
-    smaller ones can't be checked. AssertionError names the worst component if its relative error exceeds rtol, or is
-    NaN. ValueError says what is wrong with f: its value is not a finite number, not the same twice, or computed in
-    float32. The last call of f is at θ.
+    Where they differ, h becomes 10 times smaller until two differences agree, as f may bend within it. The error of a
+    component is relative to its own size, after what the rounding of f explains is subtracted: about ε^(4/5) of f, of
+    the largest component or of the largest second derivative; smaller ones can't be checked. AssertionError names the
+    worst component if its error exceeds rtol, or is NaN. ValueError says what is wrong with f: no finite number, not
+    the same twice, in float32, or the differences agree for no h. The last call of f is at θ.
 
     >>> theta = np.array([1.0, 2.0])
     >>> check_gradient(lambda theta: theta @ theta, 2 * theta, theta) < 1e-10
@@ -68,22 +68,32 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
         raise ValueError(f"f(theta) must be a finite number, not {describe(here)}")
     if f(theta.copy()) != here:
         raise ValueError("f(theta) is not the same twice: f must be a function of theta alone, without random numbers")
-    (numeric, bend), precision = _differences(f, theta), np.finfo(theta.dtype)
-    rounding = 16 * precision.eps**0.8 * max(abs(here), abs(numeric).max(), abs(bend).max())
-    with np.errstate(invalid="ignore"):  # the error of an infinity is NaN
-        excess = np.maximum(abs(gradient - numeric) - rounding, 0)
-        error = excess / np.maximum(np.maximum(abs(gradient), abs(numeric)), precision.tiny)
-    i = int(np.argmax(error))  # a NaN comes first
-    if not error[i] <= rtol:
-        near, far, other = (f(x) for x in (theta * (1 + 2.0**-30), theta * (1 + 2.0**-10), theta * 1.001 + 0.001))
-        f(theta.copy())
-        with np.errstate(over="ignore"):
-            short = (
-                here != other and np.isfinite(other) and all(float(np.float32(x)) == float(x) for x in (here, other))
-            )
-        if near == here != far or short:  # float32 has 24 binary digits
+    eps, (slopes, bends, error) = np.finfo(theta.dtype).eps, np.full((3, len(theta)), np.nan)
+    for k in range(15):
+        before, bent = slopes, bends
+        slopes, bends, h = _differences(f, theta, 10.0**-k)
+        L = 10 * h / eps**0.2
+        noise = 16 * eps * np.maximum(abs(here), np.maximum(abs(slopes), abs(bends) * L) * L)  # of f
+        doubt = np.maximum(abs(slopes - before), h * abs(bends - bent))  # at a kink the second stays as it is
+        least = np.inf if k < 2 else 1e-5 * (abs(slopes) + abs(bends) * L)
+        settled = doubt <= rtol * abs(slopes) + np.minimum(noise / h, least) + eps**2  # not where one is NaN
+        rounding = np.where(settled, max(noise[settled], default=0) / h + eps**2, 0)
+        excess = np.maximum(abs(gradient - slopes) - rounding, 0)
+        error = np.fmin(error, excess / np.maximum(np.maximum(abs(gradient), abs(slopes)), eps**2))
+        if (error <= rtol).all():
+            return float(error.max())
+        if k == 0 and _in_float32(f, here, theta):
             raise ValueError("f computes in float32, too coarse for finite differences: make its networks of float64")
-        numbers = f"gradient[{i}] is {gradient[i]!s}, finite differences say {numeric[i]!s}"
-        floor = f"what rounding explains is {float(rounding):.2g}"
-        raise AssertionError(f"{numbers}: relative error {float(error[i]):.2g} > {rtol:g}; {floor}")
-    return float(error[i])
+        i = int(np.argmax(np.where(settled, error, -1)))  # a NaN comes first
+        if settled[i] and not error[i] <= rtol:
+            said = f"gradient[{i}] is {gradient[i]!s}, finite differences say {slopes[i]!s}"
+            raise AssertionError(f"{said}: relative error {error[i]:.2g} > {rtol:g}; rounding makes {rounding[i]:.2g}")
+    raise ValueError(f"differences along theta[{error.argmax()}] never agree: f bends too much, or has a kink or jump")
+
+
+def _in_float32(f: Callable[[Array], Any], here: Any, theta: Array) -> bool:
+    """Does f stay where it would move in finer arithmetic, or has it just the 24 binary digits of float32?"""
+    near, mid, far, other = map(f, [*(theta * (1 + 2.0**-n) for n in (30, 20, 10)), theta * 1.001 + 0.001])
+    f(theta.copy())
+    short = here != other and np.isfinite(other) and all(np.float32(x) == x for x in (here, other))
+    return bool(short or (near == here and (mid - here) ** 2 > 1e-15 * abs(here * (far - here))))

@@ -64,8 +64,7 @@ class FiniteMDP(gym.Env[Any, Any]):
         S, A, _ = P.shape
         p0, r = _table("start", start, (S,)), _table("reward", reward, (S, A), (S, A, S))
         end = _table("terminal", np.zeros(S) if terminal is None else terminal, (S,)) != 0
-        if not isinstance(horizon, int | np.integer) or isinstance(horizon, bool) or horizon < 1:
-            raise ValueError(f"horizon must be the number of steps, an integer of at least 1, not {horizon!r}")
+        check.count(horizon=horizon)
         P[end], r[end] = np.eye(S)[end][:, None], 0
         check.finite("reward", r)
         for name, table in ("start", p0), ("transition", P):
@@ -136,8 +135,7 @@ class FiniteMDP(gym.Env[Any, Any]):
         (_, Q), pi = self.values(policy, gamma, ent_coef), self._pi(policy)
         d_logits = np.zeros_like(Q[0])
         for t, d in enumerate(self.visits(policy)):
-            acts = np.where(self.terminal, 0, d)
-            d_logits = d_logits + gamma**t * acts[:, None] * pi.d_soft_value(Q[t], ent_coef)
+            d_logits = d_logits + gamma**t * np.where(self.terminal, 0, d)[:, None] * pi.d_soft_value(Q[t], ent_coef)
         return policy.backward(pi, d_logits)
 
     def values(self, policy: SoftmaxPolicy, gamma: float, ent_coef: float = 0.0) -> tuple[Array, Array]:
@@ -168,16 +166,13 @@ class FiniteMDP(gym.Env[Any, Any]):
         return np.linalg.solve(np.eye(len(r)) - gamma * P, r)
 
     def soft_improvement(self, values: Array, gamma: float, ent_coef: float) -> Softmax:
-        """(12.4)  π = softmax(Q/α), the best against these values (S,) by (12.3): soft policy iteration takes those of
-        `stationary_values(π)`, again and again."""
+        """(12.4)  π = softmax(Q/α), the best against these values (S,) by (12.3): a step of soft policy iteration."""
         check.positive(ent_coef=ent_coef)
         return Softmax(self.bellman_q(values, gamma) / ent_coef)
 
     def soft_bellman(self, values: Array, gamma: float, ent_coef: float) -> Array:
         """(12.4)  α log Σ_a exp((r + γ P V)/α), (S,): V ← this is soft value iteration, a contraction like (3.8)."""
-        z = self.bellman_q(values, gamma) / ent_coef
-        largest = z.max(axis=1)
-        V = ent_coef * (largest + np.log(np.exp(z - largest[:, None]).sum(axis=1)))
+        V = ent_coef * np.logaddexp.reduce(self.bellman_q(values, gamma) / ent_coef, axis=1)
         return np.where(self.terminal, 0, V)
 
     def bellman_q(self, values: Array, gamma: float) -> Array:

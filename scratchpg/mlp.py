@@ -113,7 +113,7 @@ class MLP:
         return np.concatenate(gradients[::-1])  # … d_W_l, d_b_l …, in the order of θ
 
     def d_input(self, cache: Cache, d_y: Array) -> Array:
-        """∂L/∂x (B, sizes[0]), given ∂L/∂y (B, sizes[-1]): d_1 W_1ᵀ, with d_1 as in `backward`."""
+        """∂L/∂x (B, sizes[0]), given ∂L/∂y (B, sizes[-1]): d_1 W_1ᵀ, d_1 and the cache as in `backward`."""
         inputs, d = self._of_this_pass(cache, d_y, self.sizes[-1])
         for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=True):
             d = d.dot(W.T)
@@ -152,14 +152,16 @@ class MLP:
         >>> np.allclose(net(np.array([[5.0 + 2.0, 6.0 - 3.0]])), before)
         True
         """
-        m, s = np.asarray(mean), np.asarray(std)
+        m, s = check.numbers("mean", mean), check.numbers("std", std)
         if m.shape != (self.sizes[0],) or s.shape != m.shape or not (s > 0).all():
             raise ValueError(f"mean and std must have shape {(self.sizes[0],)}, std > 0, not {mean!r} and {std!r}")
         check.finite("mean", m)
         check.finite("std", s)
         W, b = self.layers[0]
-        b -= (m / s).dot(W)
-        W /= s[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            absorbed = np.concatenate([W / s[:, None], b - (m / s).dot(W)]).astype(W.dtype)
+        check.finite("θ by this mean and std", absorbed)
+        W[:], b[:] = absorbed[:-1], absorbed[-1:]
 
     def _of_this_pass(self, cache: Cache, d_y: Array, width: int) -> tuple[list[Array], Array]:
         """The inputs of the layers, and d_y in the dtype of θ, if they are of one pass."""

@@ -37,8 +37,7 @@ class SGD:
         NonFiniteError if that norm or the step is not finite, ValueError for another shape; θ then keeps its value.
         """
         if np.shape(gradient) != self.theta.shape:
-            came = check.describe(gradient)
-            raise ValueError(f"the gradient must have the shape {self.theta.shape} of theta, not {came}")
+            raise ValueError(f"the gradient must have the shape {self.theta.shape}, not {check.describe(gradient)}")
         gradient = check.numbers("gradient", gradient)
         norm = math.sqrt(gradient.dot(gradient))
         if not math.isfinite(norm):

@@ -44,7 +44,7 @@ class Policy(Network):
         raise NotImplementedError
 
     def backward(self, distribution: Distribution, d_parameters: Array) -> Array:
-        """∂L/∂θ (P,), given ∂L/∂η (B, K) at a distribution that this policy returned: Jᵀ d, J = ∂η/∂θ."""
+        """∂L/∂θ (P,), given ∂L/∂η (B, K) at a distribution that this policy returned at this θ: Jᵀ d, J = ∂η/∂θ."""
         return self.net.backward(distribution.cache, d_parameters)
 
     def jvp(self, distribution: Distribution, v: Array) -> Array:

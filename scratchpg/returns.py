@@ -118,6 +118,7 @@ def normalized(advantages: Array) -> Array:
     std = np.sqrt(centred.dot(centred) / len(A))  # np.std(A), in a third of its time
     if not np.isfinite(std):
         check.finite("advantages", A)
+        return normalized(A / abs(A).max())  # those were too large to be squared
     return centred / (std + 1e-8) if len(A) > 1 else A
 
 
@@ -152,9 +153,8 @@ def group_advantages(
 def explained_variance(targets: Array, values: Array) -> float:
     """1 - Var[target - V] / Var[target]: 1 if perfect, 0 for a constant; NaN for equal targets, or one not finite."""
     if np.shape(targets) != np.shape(values) or not np.size(targets):
-        raise ValueError(
-            f"targets and values must have one shape, not empty; got {np.shape(targets)}, {np.shape(values)}"
-        )
+        shapes = f"{np.shape(targets)}, {np.shape(values)}"
+        raise ValueError(f"targets and values must have one shape, not empty; got {shapes}")
     variance = np.var(targets) if np.ptp(targets) else 0.0  # of equal ones exactly 0
     return float(1 - np.var(np.subtract(targets, values)) / variance) if variance > 0 else np.nan
 

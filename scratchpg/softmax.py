@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .plumbing.check import Array, describe
+from .plumbing.check import Array, NonFiniteError, describe
 
 LOWEST = -1e30  # exp of it is 0; any float32 plus it is finite
 
@@ -33,8 +33,7 @@ class Softmax:
         logits = np.asarray(logits)
         if logits.ndim != 2 or logits.dtype.kind not in "fc":
             raise ValueError(f"logits must be floats of shape (B, A), not {describe(logits)}")
-        self.logits, self.cache = logits, cache
-        self.parameters = logits  # as every distribution calls them
+        self.logits, self.cache, self.parameters = logits, cache, logits  # the last is what every distribution has
 
     @cached_property
     def log_probabilities(self) -> Array:
@@ -45,8 +44,10 @@ class Softmax:
         # asfortranarray stores it by columns: with few actions, a sum of columns is ten times as fast at 2,048 rows.
         # `.real` is for tests, which take derivatives by complex logits: these have no maximum.
         z = np.asfortranarray(self.logits)
-        highest = np.maximum.reduce(z.real, axis=1, keepdims=True)
-        shifted = np.maximum(z, highest + LOWEST) - highest
+        largest = np.maximum.reduce(z.real, axis=1, keepdims=True)
+        if largest.size and largest.item(largest.argmax()) == np.inf:
+            raise NonFiniteError("logits must be finite, or -inf where an action is masked, but one is inf")
+        shifted = np.maximum(z, largest + LOWEST) - largest
         shifted -= np.log(np.add.reduce(np.exp(shifted), axis=1, keepdims=True))
         return shifted
 

@@ -228,6 +228,8 @@ from scratchpg import SoftmaxPolicy, Value, a3c
 class OwnPolicy(SoftmaxPolicy): pass
 class OwnValue(Value): pass
 def own_env(): return gymnasium.make("CartPole-v1")
+class OwnEnv(gymnasium.Wrapper):
+    def __init__(self): super().__init__(own_env())
 
 given = dict(make_env="CartPole-v1", policy=SoftmaxPolicy((4, 2)), value=Value((4,)))
 list(a3c.train(**(given | dict({own})), start_method="{start_method}"))
@@ -235,12 +237,15 @@ list(a3c.train(**(given | dict({own})), start_method="{start_method}"))
 
 
 @pytest.mark.parametrize("start_method", sorted({*multiprocessing.get_all_start_methods()} - {"fork"}))
-@pytest.mark.parametrize("own", ["policy=OwnPolicy((4, 2))", "value=OwnValue((4,))", "make_env=own_env"])
+@pytest.mark.parametrize(
+    "own", ["policy=OwnPolicy((4, 2))", "value=OwnValue((4,))", "make_env=own_env", "make_env=OwnEnv"]
+)
 def test_what_a_worker_can_not_import_is_explained(own, start_method):
     """Of `python -c`, as of a notebook, there is no module that a worker could import."""
     code = IN_MAIN.format(own=own, start_method=start_method)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and done.stderr.rstrip().endswith(f"exit status 1, see its output above; {LOST}")
+    for how, given in (["-c", code], None), (["-"], code):
+        done = subprocess.run([sys.executable, *how], input=given, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and done.stderr.rstrip().endswith(f"exit status 1, see its output above; {LOST}")
 
 
 @pytest.mark.parametrize(

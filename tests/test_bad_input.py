@@ -392,7 +392,7 @@ CALLS = {
     ),
     # rows
     "NaN state": (lambda: step(states=but(STATES, np.nan)), FloatingPointError, "the norm of the gradient is nan"),
-    "infinite state": (lambda: step(states=but(STATES, np.inf)), FloatingPointError, "norm of the gradient is nan"),
+    "infinite state": (lambda: step(states=but(STATES, np.inf)), FloatingPointError, "logits must be finite"),
     "NaN weight": (lambda: step(weights=but(WEIGHTS, np.nan)), FloatingPointError, "norm of the gradient is nan"),
     "infinite weight": (lambda: step(weights=but(WEIGHTS, -np.inf)), FloatingPointError, "norm of the gradient is"),
     # networks and distributions
@@ -475,7 +475,7 @@ CALLS = {
     "gradient too long": (
         lambda: SGD(np.zeros(2), 1).step(np.zeros(3)),
         ValueError,
-        "the gradient must have the shape (2,) of theta, not an array float64 (3,)",
+        "the gradient must have the shape (2,), not an array float64 (3,)",
     ),
     "gradient of NaN": (
         lambda: SGD(np.zeros(2), 1).step(np.array([0, np.nan])),
@@ -519,7 +519,7 @@ CALLS = {
         "reward must have shape (1, 2) or (1, 2, 1), not (1, 3)",
     ),
     "NaN in a table": (lambda: mdp(reward=[[0, np.nan]]), ValueError, "reward must be finite, but reward[0, 1] is nan"),
-    "no horizon": (lambda: mdp(horizon=0), ValueError, "horizon must be the number of steps, an integer of at least 1"),
+    "no horizon": (lambda: mdp(horizon=0), ValueError, "horizon must be an integer of at least 1"),
     "policy of other states": (
         lambda: mdp().objective(policy(), 1.0),
         ValueError,

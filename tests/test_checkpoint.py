@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from helpers import same_bits
 
 import scratchpg
-from scratchpg import SoftmaxPolicy, Value, load, save
+from scratchpg import MLP, SoftmaxPolicy, Value, load, save
 from scratchpg.plumbing.checkpoint import FORMAT, FORMAT_2, FORMAT_3
 
 POLICY = {"class": "SoftmaxPolicy", "sizes": [3, 2], "options": {}}
@@ -135,6 +136,56 @@ def test_a_subclass_is_loaded_as_itself_or_not_at_all(tmp_path, kind):
             load(tmp_path / "x.npz", *others)
     policy = load(tmp_path / "x.npz", Value, kind).policy
     assert type(policy) is kind
+
+
+class Tempered(SoftmaxPolicy):
+    """Divides its logits by an attribute of its own, which no file holds."""
+
+    def __init__(self, *args, temperature=1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.temperature = temperature
+
+
+class Told(Tempered):
+    """Tells it."""
+
+    @property
+    def options(self):
+        return {"temperature": self.temperature}
+
+
+class Forgotten(Tempered):
+    """Tells another one."""
+
+    options: typing.ClassVar = {"temperature": 2.0}
+
+
+class Wide(MLP):
+    """A net that computes otherwise."""
+
+
+def with_another_net(kind=SoftmaxPolicy):
+    policy = kind((3, 4, 2), rng=0)
+    policy.net = Wide((3, 4, 2), rng=0)
+    return policy
+
+
+@pytest.mark.parametrize(
+    ("policy", "lost"),
+    [
+        (Tempered((3, 4, 2), rng=0, temperature=0.5), "temperature"),
+        (Forgotten((3, 4, 2), rng=0), "temperature"),
+        (with_another_net(), "its net"),
+        (with_another_net(Told), "its net"),
+    ],
+)
+def test_a_network_that_would_come_back_as_another_is_refused(tmp_path, policy, lost):
+    save(tmp_path / "x.npz", Told((3, 4, 2), rng=0, temperature=0.5))
+    before = (tmp_path / "x.npz").read_bytes()
+    with pytest.raises(TypeError, match=f"can't be made anew: its `options` do not tell {lost}"):
+        save(tmp_path / "x.npz", policy)
+    assert (tmp_path / "x.npz").read_bytes() == before and load(tmp_path / "x.npz", Told).policy.temperature == 0.5
+    save(tmp_path / "x.npz", Tempered((3, 4, 2), rng=0))  # as its class has it by itself
 
 
 def test_a_value_of_ones_own_is_loaded_as_itself_or_not_at_all(tmp_path):

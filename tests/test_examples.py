@@ -259,6 +259,12 @@ def test_render_without_pygame(run, monkeypatch):
         ("gama=0.9", "no such setting: gama; there are gamma"),
         ("gamma=2", "gamma must be a number in [0, 1], not 2"),
         ("gamma=much", "gamma must be a number in [0, 1], not 'much'"),
+        ("--env-args is_slippery=false", "must be is_slippery=False, not 'is_slippery=false': Python's True, False or"),
+        ("--env-args is_slippery=TRUE", "must be is_slippery=True, not "),
+        ("--env-args is_slippery=Off", "must be is_slippery=False, not "),
+        ("normalize_advantages=no", "must be normalize_advantages=False, not "),
+        ("normalize_advantages=yes", "must be normalize_advantages=True, not "),
+        ("max_grad_norm=none", "must be max_grad_norm=None, not "),
         ("hidden=8", "hidden must be 0 or more widths, integers of at least 1, not 8"),
         ("n_envs=0", "n_envs must be an integer of at least 1, not 0"),
         ("--load {tmp}/missing.npz", "missing.npz"),
@@ -288,6 +294,27 @@ def test_wrong_use_is_answered_in_one_line_before_any_training(args, message, ru
     err = err.removeprefix('--plot needs matplotlib: pip install "scratchpg[plot]"\n')
     assert re.fullmatch(r"error: .*\n", err) and message in err
     assert sorted(tmp_path.iterdir()) == files
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("reward_scale=0", "reward_scale must be a finite number > 0, not 0"),
+        ("reward_scale=-1", "reward_scale must be a finite number > 0, not -1"),
+        ("reward_scale=inf", "reward_scale must be a finite number > 0, not inf"),
+        ("reward_scale=much", "reward_scale must be a finite number > 0, not 'much'"),
+        ("reward_scale=True", "reward_scale must be a finite number > 0, not True"),
+        ("normalize_observations=1", "normalize_observations must be True or False, not 1"),
+        ("normalize_observations=all", "normalize_observations must be True or False, not 'all'"),
+        ("normalize_observations=false", "must be normalize_observations=False, not 'normalize_observations=false'"),
+        ("--env Pendulum-v1 log_std=much", "log_std must be numbers, not an array <U4 ()"),
+        ("--env Pendulum-v1 log_std=inf", "log_std must be finite, but log_std[] is inf"),
+    ],
+)
+@pytest.mark.parametrize("script", ["baseline", "a2c", "ppo"])
+def test_settings_of_the_script_itself_have_doors(script, args, message, run):
+    status, out, err = run(script, "--smoke", *args.split())
+    assert (status, out) == (2, "") and re.fullmatch(r"error: .*\n", err) and message in err
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from helpers import check as check_gradient
 from hypothesis import given
 
 from scratchpg import MLP, Gaussian, GaussianPolicy, Policy, Softmax, SoftmaxPolicy
+from scratchpg.plumbing import check
 
 QUANTITIES = {  # name: (the number for each row, its gradient in η), of π, another distribution and actions
     "log π": (lambda pi, other, a: pi.log_prob(a), lambda pi, other, a: pi.d_log_prob(a)),
@@ -230,6 +231,27 @@ def test_absorb_refuses_what_is_no_normalisation(mean, std):
     with pytest.raises(ValueError, match=r"must have shape \(2,\), std > 0|must be finite"):
         net.absorb(np.array(mean), np.array(std))
     assert same_bits(net.theta, before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mean", "std"),
+    [
+        (np.float32, [0, 0], [1e-46, 1]),
+        (np.float64, [0, 0], [1, 1e-320]),
+        (np.float32, [1e300, 0], [1, 1]),
+        (np.float32, [1e30, 0], [1e-20, 1]),
+        (np.float64, [1e200, 0], [1e-200, 1]),
+        (np.float32, [np.inf, 0], [1, 1]),
+    ],
+)
+def test_absorb_refuses_what_this_dtype_can_not_hold(dtype, mean, std):
+    net = MLP((2, 3), rng=0, dtype=dtype)
+    before = net.theta.copy()
+    with np.errstate(all="raise"), pytest.raises(check.NonFiniteError, match=r"^(θ by this mean and std|mean) must be"):
+        net.absorb(np.array(mean), np.array(std))
+    assert same_bits(net.theta, before)
+    with pytest.raises(TypeError, match="std must be numbers, not an array <U1"):
+        net.absorb(np.zeros(2), np.array(["1", "1"]))
 
 
 def env_with(action_space):

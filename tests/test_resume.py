@@ -407,6 +407,55 @@ def test_a_run_can_be_made_longer(run, stopped):
     assert (status, err) == (0, f"{stopped}: a new run begins with its networks, {reason}\n")
 
 
+CUT = ("", "4", "40", "45,", "45,3,0.5", "45,3,0.5,0.6")  # how much of a later line may stand at its end
+
+
+@pytest.mark.parametrize("end", [*CUT, "\n", "all"])
+def test_a_log_goes_on_after_a_last_line_that_was_cut(end, run, stopped, tmp_path):
+    """Or after one whose end was, or after lines that the run had not saved: none is lost, none stands there twice."""
+    log, whole = tmp_path / "log.csv", tmp_path / "whole.csv"
+    words = ["--env", "FrozenLake-v1", "--env-args", "is_slippery=False", "--seed", 3, "n_envs=2", "--steps", 1000]
+    assert run("a2c", *words, "--log", whole)[0] == 0
+    head = "".join(whole.read_text().splitlines(keepends=True)[:4])  # three updates
+    log.write_text({"\n": head[:-1], "all": whole.read_text()}.get(end, head + end))
+    assert run("a2c", "--load", stopped, "--log", log)[0] == 0
+    assert log.read_text() == whole.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("junk\n", "line 1 is 'junk'"),
+        ("notes of mine", "line 1 is 'notes of mine'"),
+        ("\n", "line 1 is ''"),
+        ("steps,episodes,mean_return\njunk\n1,2,3\n", "line 2 is 'junk'"),
+        ("steps,episodes,mean_return\n1,2,3\n1,2\n5,6,7\n", "line 3 is '1,2'"),
+        ("steps,episodes,mean_return\n1,2,3,4\n", "line 2 is '1,2,3,4'"),
+        ("steps,episodes,mean_return\n1,2,much\n", "line 2 is '1,2,much'"),
+        ("steps,episodes,mean_return\n1.5,2,3\n", "line 2 is '1.5,2,3'"),
+        ("steps,episodes,mean_return\n1,2,3\nhello", "line 3 is 'hello'"),
+        ("steps,episodes,mean_return\n1,2,3\n\n", "line 3 is ''"),
+        (b"steps,episodes,mean_return\n\xff\xfe\n", "line 2 is "),
+    ],
+)
+def test_what_is_no_log_is_refused_before_the_run_goes_on(text, line, run, stopped, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = log.read_bytes()
+    status, out, err = run("a2c", "--load", stopped, "--log", log)
+    assert (status, out) == (2, "") and line in err
+    assert re.fullmatch(r"error: .*log\.csv is no --log to go on with, .*\n", err)
+    assert log.read_bytes() == before
+
+
+def test_a_log_of_other_columns_is_left_as_it_is(run, stopped, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("steps,episodes,mean_return,loss\n10,0,nan,1.0\n")
+    status, _, err = run("a2c", "--load", stopped, "--log", log)
+    assert status == 1 and "log.csv: its columns are steps,episodes,mean_return,loss, not steps," in err
+    assert log.read_text() == "steps,episodes,mean_return,loss\n10,0,nan,1.0\n"
+
+
 def test_a_run_whose_environment_is_another_now_is_refused(run, stopped, monkeypatch):
     import cli
 

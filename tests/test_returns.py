@@ -325,6 +325,17 @@ def test_normalized_names_what_is_not_finite(bad):
         returns.normalized(np.array([1.0, bad, 2.0]))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, LD])
+@pytest.mark.parametrize("share", [1.0, 0.5, 1e-3])
+def test_normalized_numbers_too_large_to_be_squared_or_subtracted(dtype, share):
+    large = np.finfo(dtype).max * dtype(share)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(returns.normalized(np.array([large, -large])), [1, -1], rtol=1e-6)
+        three = returns.normalized(np.array([large, 0, -large]))
+        np.testing.assert_allclose(three, np.sqrt(1.5) * np.array([1, 0, -1]), rtol=1e-6)
+        np.testing.assert_array_equal(returns.normalized(np.array([large, large])), [0, 0])
+
+
 @pytest.mark.parametrize("wrong", [np.ones((4, 1)), np.ones((1, 4)), np.ones(0), 1.0])
 def test_normalized_takes_one_advantage_per_row(wrong):
     with pytest.raises(ValueError, match=r"advantages must be \(B,\), at least one, not \("):

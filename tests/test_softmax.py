@@ -167,6 +167,16 @@ def test_a_row_without_any_action_is_nan_and_the_other_rows_are_not():
     assert pi.sample(np.random.default_rng(0))[0] == pi.mode()[0] == 0
 
 
+@pytest.mark.parametrize("row", [[np.inf, 0.0], [0.0, np.inf], [np.inf, np.inf], [-np.inf, np.inf]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_a_logit_of_plus_infinity_is_refused(row, dtype):
+    pi = Softmax(np.array([[0.0, 0.0], row], dtype))
+    for call in pi.entropy, pi.d_entropy, lambda: pi.log_prob(np.zeros(2, int)), lambda: pi.probabilities:
+        with pytest.raises(FloatingPointError, match="logits must be finite, or -inf where an action is masked"):
+            call()
+    assert Softmax(np.zeros((0, 2))).probabilities.shape == (0, 2)
+
+
 def test_a_run_of_a_mask_that_leaves_no_action_is_refused():
     class Masked(SoftmaxPolicy):
         def __call__(self, states):

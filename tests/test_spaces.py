@@ -125,6 +125,8 @@ STEPS = {
     "no reward": ((SEEN, None, False, False, {}), RESULTS),
     "an array of a reward": ((SEEN, np.ones(1), False, False, {}), RESULTS),
     "text for a reward": ((SEEN, "1", False, False, {}), RESULTS),
+    "a reward of 400 digits": ((SEEN, 10**400, False, False, {}), "reward must be numbers, not an array object (1,)"),
+    "a negative one": ((SEEN, -(10**309), False, False, {}), "reward must be numbers, not an array object (1,)"),
     "text for a flag": ((SEEN, 1.0, "False", False, {}), RESULTS),
     "an array of a flag": ((SEEN, 1.0, np.zeros(1, bool), False, {}), RESULTS),
     "info first": (({}, SEEN, 1.0, False, False), RESULTS),

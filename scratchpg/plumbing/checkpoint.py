@@ -36,11 +36,11 @@ def save(
     state: dict[str, Any] | None = None,
     **networks: Any,
 ) -> None:
-    """Write networks to a file. If it is interrupted, the file is the old one or the new one, never a part.
+    """Write networks to `path`.PID.tmp, then rename it: `path` is the old file or the new one, never a part.
 
     env, env_args: the environment's id and arguments. state: what a run goes on from, arrays and what JSON can hold.
-    It is written as `path`.PID.tmp, then renamed; a writer that is killed meanwhile leaves that file behind.
-    ValueError if a parameter is not finite, TypeError for anything but networks, OSError if it can't be written.
+    Your own class is made anew as class(sizes, theta=θ, **options), with its attribute `options` if it has one.
+    ValueError if a parameter is not finite, TypeError for what would be another network, or none, when it is loaded.
     """
     arrays = {name: x for name, x in (state or {}).items() if isinstance(x, np.ndarray) and x.dtype.kind != "O"}
     numbers = {name: x for name, x in (state or {}).items() if name not in arrays}
@@ -55,14 +55,17 @@ def save(
         ours = getattr(OURS, kind.__qualname__, None) is kind
         known = kind.__qualname__ if ours else f"{kind.__module__}.{kind.__qualname__}"
         about[name] = {"class": known, "sizes": network.sizes, "options": getattr(network, "options", {})}
+        twin = kind(network.sizes, theta=network.theta, **about[name]["options"])  # what `load` makes
+        lost = [k for k, x in vars(network).items() if isinstance(x, float | int | str) and x != getattr(twin, k, x)]
+        if (lost and not ours) or str(type(twin.net)) != str(type(network.net)):
+            raise TypeError(f"{network!r} can't be made anew: its `options` do not tell {', '.join(lost) or 'its net'}")
     write(path, about, arrays | {name: network.theta for name, network in networks.items()})
 
 
 def load(path: File, *classes: type) -> SimpleNamespace:
     """Read a checkpoint: its networks by their names (`value` is None if none was saved), `env`, `env_args`, `state`.
 
-    classes: your own network classes, if the file holds such networks. ValueError tells why a file can't be used:
-    corrupt, of another kind, or not ours.
+    classes: your own network classes, if the file holds such networks. ValueError tells why a file can't be used.
 
     >>> import tempfile
     >>> from scratchpg import SoftmaxPolicy
@@ -87,9 +90,8 @@ def load(path: File, *classes: type) -> SimpleNamespace:
                 raise ValueError(f"its {name} is a {made['class']}: give load such a class, after the path")
             networks[name] = kind(tuple(made["sizes"]), theta=theta, **made.get("options", {}))
             check.finite(f"the parameters of the {name}", theta)
-        env_args, state = dict(about.get("env_args", {})), about.get("state", {}) | arrays  # format 3 has none
-        found = {"env": about["env"], "env_args": env_args, "state": state}
-        return SimpleNamespace(**{"value": None, **networks, "policy": networks["policy"], **found})
+        found = {"value": None, **networks, "policy": networks["policy"], "env": about["env"]}
+        return SimpleNamespace(**found, env_args=dict(about.get("env_args", {})), state=about.get("state", {}) | arrays)
 
 
 def write(path: File, about: dict[str, Any], arrays: dict[str, Array]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from .check import Array, NonFiniteError
 from .run import THREADS_CHOSEN, set_threads
 
-LOST = "unless forked, it imports what it runs: it can't import functions or classes of a notebook or of python -c"
+LOST = "unless forked, it imports what it runs, which must be in a file: not in a notebook, python -c or standard input"
 
 
 class Shared:
@@ -50,8 +50,8 @@ def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds
     try:
         for index, job in enumerate(jobs):
             pipe, sender = context.Pipe(duplex=False)
-            args = sender, stop, target, job
-            process = context.Process(target=_worker_main, args=args, name=f"worker {index}", daemon=True)
+            name, args = f"worker {index}", (sender, stop, target, job)
+            process = context.Process(target=_worker_main, args=args, name=name, daemon=True)
             try:
                 process.start()
             except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -69,9 +69,8 @@ def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds
                 except (EOFError, OSError):  # it ended before it sent anything, or while it did
                     workers[pipe].join()
                     code = workers[pipe].exitcode
-                    cause = (
-                        signal.Signals(-code).name if code < 0 else f"exit status {code}, see its output above; {LOST}"
-                    )
+                    status = f"exit status {code}, see its output above; {LOST}"
+                    cause = signal.Signals(-code).name if code < 0 else status
                     failure = RuntimeError(f"{workers[pipe].name} died: {cause}")
                 if failure:
                     raise failure

@@ -1,8 +1,8 @@
 """What environments look like to networks: N rows of flat observations, N actions; N = 1 for a single environment.
 
-All run in the layout of Gymnasium's NEXT_STEP autoreset. The step that ends an episode returns its true last
-observation; the step after that ignores its action and returns the first observation of the next episode (a *reset
-row*, with reward 0). What an environment returns is checked here, once. It is refused by name, never cast to fit.
+All run in Gymnasium's NEXT_STEP autoreset: the step that ends an episode returns its last observation; the step after
+that ignores its action and returns the first one of the next episode (a *reset row*, with reward 0). What does not fit
+is refused here by name, never cast. But a vector of Gymnasium casts what those in it return, unseen: try one alone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -55,7 +55,7 @@ class Single:
         result = self.env.step(actions.item() if actions.dtype.kind in "iu" else actions[0, ...])  # an int or a row
         observation, reward, terminated, truncated, info = _returned("step", result, NUMBERS)
         self.ended = bool(terminated or truncated)
-        return [observation], np.array([reward]), ONE[bool(terminated)], ONE[bool(truncated)], info
+        return [observation], check.numbers("reward", [reward]), ONE[bool(terminated)], ONE[bool(truncated)], info
 
 
 def _returned(method: str, result: Any, kinds: tuple[Any, ...]) -> Any:
@@ -148,8 +148,7 @@ def _leaves(space: Space[Any], x: Any, path: str) -> Iterator[Any]:
     elif isinstance(space, Box):
         yield _box(space, x, space.shape, path).ravel()
     else:
-        if isinstance(space, Discrete | MultiDiscrete | MultiBinary):
-            x = _array(x)  # `contains` alone would accept 1.5 in a MultiDiscrete
+        x = _array(x) if isinstance(space, Discrete | MultiDiscrete | MultiBinary) else x  # `contains` takes 1.5
         if (isinstance(x, np.ndarray) and x.dtype.kind not in "biu") or not space.contains(x):
             raise ValueError(f"{path} must be in {space}, not {x!r}")
         yield flatten(space, x)

@@ -476,7 +476,7 @@ DEFECTS = (
         "the gradient check passes a wrong sign, if only the component is small",
         "an error of 1e-6 is granted to every component, whatever its size",
         "scratchpg/gradcheck.py",
-        {"abs(gradient - numeric) - rounding": "abs(gradient - numeric) - 1e-6"},
+        {"abs(gradient - slopes) - rounding": "abs(gradient - slopes) - 1e-6"},
         tests=("tests/test_gradcheck.py",),
     ),
 )
