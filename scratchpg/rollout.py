@@ -148,9 +148,8 @@ class Collector:
         states = np.empty((T + 1, N, self.envs.size), dtype)
         states[0] = self.state
         actions = np.empty((T, N, *self.envs.action_shape), dtype if self.envs.action_shape else np.int64)
-        terminated, truncated, valid = np.zeros((3, T, N), bool)
-        valid[:] = True
-        return Batch(states, actions, np.empty((T, N)), terminated, truncated, valid, self.t)
+        terminated, truncated, invalid = np.zeros((3, T, N), bool)
+        return Batch(states, actions, np.empty((T, N)), terminated, truncated, ~invalid, self.t)
 
     def _step(self, batch: Batch, row: int) -> None:
         """Act in states[row], and store what the environment returns."""
