@@ -63,12 +63,12 @@ def plan(planner: Planner, state: Array, rng: np.random.Generator, before: Array
 
     before: the plan found one step earlier. In a Box the search starts from it, moved on by one step.
     """
-    q = planner.q
+    q, predict = planner.q, together(planner.models, planner.n_plans)
     if before is not None and planner.actions == "Box":
         q = np.stack([np.vstack([before[1:], q[0, -1:]]), q[1]])
     for _ in range(planner.n_rounds):
         plans = draw(planner, q, rng)
-        elites = np.argsort(-imagined_returns(planner, state, plans), kind="stable")[: planner.n_elites]
+        elites = np.argsort(-imagined_returns(planner, state, plans, predict), kind="stable")[: planner.n_elites]
         q = fit(planner, plans[elites])
     return q[0] if planner.actions == "Box" else q.argmax(axis=1)
 
@@ -88,10 +88,10 @@ def fit(planner: Planner, elites: Array) -> Array:
     return np.eye(planner.outputs)[elites].mean(axis=0)
 
 
-def imagined_returns(planner: Planner, state: Array, plans: Array) -> Array:
-    """(14.3)  R̂ of plans from one state (n,), (N,): all plans of all models in one pass per step."""
+def imagined_returns(planner: Planner, state: Array, plans: Array, predict: Model | None = None) -> Array:
+    """(14.3)  R̂ of plans from one state (n,), (N,): all plans of all models in one pass per step, by `together`."""
     N, M = len(plans), len(planner.models)
-    predict, actions = together(planner.models, N), np.concatenate([plans] * M)
+    predict, actions = predict or together(planner.models, N), np.concatenate([plans] * M)
     next_s, R, going = np.tile(state, (M * N, 1)), np.zeros(M * N), np.array(True)
     for k in range(planner.horizon):
         s, a = next_s, actions[:, k]

@@ -98,6 +98,14 @@ def test_a_search_remembers_its_plans_only_for_as_many_states_and_the_same_gener
     assert before == [False, True, *[False] * 2, *[True] * 2, *[False] * 2]
 
 
+def test_a_search_prepares_its_models_once(monkeypatch):
+    """Not in every round: they do not change within a search."""
+    real, prepared = planning.together, []
+    monkeypatch.setattr(planning, "together", lambda *args: prepared.append(args) or real(*args))
+    plan(learner(n_rounds=4), np.zeros(1), np.random.default_rng(0))
+    assert len(prepared) == 1
+
+
 def test_the_elites_mean_is_returned_not_the_best_draw():
     """One round, all plans elite: the mean of all of them, whatever they are worth."""
     planner = on_the_line(box=True, n_plans=7, n_elites=7, n_rounds=1)

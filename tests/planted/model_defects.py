@@ -104,8 +104,8 @@ MODEL_DEFECTS = (
         "scratchpg/planner.py",
         {
             "return np.clip(q[0] + q[1] * noise, planner.low, planner.high)": "return q[0] + q[1] * noise",
-            "imagined_returns(planner, state, plans), kind": "imagined_returns(planner, state, "
-            "np.clip(plans, planner.low, planner.high) if planner.actions == 'Box' else plans), kind",
+            "imagined_returns(planner, state, plans, predict), kind": "imagined_returns(planner, state, "
+            "np.clip(plans, planner.low, planner.high) if planner.actions == 'Box' else plans, predict), kind",
         },
         tests=PLANNER,
     ),
