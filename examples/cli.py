@@ -68,7 +68,7 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
 
     learn: `learn(run, **settings)` makes the networks, trains them and lets the run show each progress.
     train: the chapter's function. Its signature says which settings there are, and what they mean.
-    settings: {"default": {…}, environment id: {…}, …}, an environment's own over the default ones.
+    settings: {"default": {…}, environment id: {…}, …}, an environment's over the default, "--smoke" over both.
     """
     parser = command_line(train, settings, doc)
     args = parser.parse_intermixed_args()
@@ -178,7 +178,7 @@ def command_line(train: Train, settings: Settings, doc: str | None) -> Parser:
 
 def first_env(settings: Settings) -> str:
     """The environment that a script takes without --env: the first that has settings of its own."""
-    return next((env_id for env_id in settings if env_id != "default"), DEFAULT_ENV)
+    return next((env_id for env_id in settings if env_id not in ("default", "--smoke")), DEFAULT_ENV)
 
 
 def add_environment(parser: Parser, default: str) -> None:
@@ -272,7 +272,8 @@ class Run:
         before, self.anew = resume.run_that_goes_on(self.loaded.state, asked)  # anew: why it does not, or None
         seed = args.seed or before.get("seed", 0)
         before_settings = {name: x for name, x in before.items() if name in known}
-        self.settings = settings["default"] | settings.get(self.env_id, {}) | before_settings | given
+        own = settings.get(self.env_id, {}) | (settings.get("--smoke", {}) if args.smoke else {})
+        self.settings = settings["default"] | own | before_settings | given
         defaults = {name: setting(f"{name}={value}")[1] for name, (value, _) in known.items()}
         self.about = {"chapter": chapter, "env": self.env_id, "env_args": env_args, "seed": seed}
         self.about |= defaults | self.settings  # all that a later --load compares
