@@ -33,6 +33,28 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "rows = states if states.ndim < 2 else states.reshape(-2, states.shape[-1])",
         ): "equivalent: to NumPy any negative number is the unknown size",
     },
+    "returns": {
+        (
+            "group_advantages",
+            "R = R.reshape(*R.shape[:-0], -1, group_size)",
+        ): "equivalent: groups of all rows one after the other; the last axis is the same",
+        (
+            "group_advantages",
+            "R = R.reshape(*R.shape[:-2], -1, group_size)",
+        ): "equivalent: the same",
+        (
+            "group_advantages",
+            "R = R.reshape(*R.shape[:-1], -2, group_size)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "group_advantages",
+            "A /= np.where(std > 0, std, 2)",
+        ): "equivalent: where the deviation is 0, so is A",
+        (
+            "_steps",
+            "if x.dtype.kind != 'f' or not (x.dtype.kind == 'b' and name in ('terminated', 'truncated', 'ended')):",
+        ): "equivalent: floats stay as they are, and flags as 0.0 and 1.0 are as true",
+    },
     "rollout": {
         (
             "Batch.t",
