@@ -18,6 +18,18 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "MLP.d_input",
             "for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=False):",
         ): "equivalent: as in backward",
+        ("MLP.jvp", "B = len(cache[1][0]) if cache else 1"): "equivalent: without a cache it is refused, whatever B is",
+        (
+            "MLP.jvp",
+            "for h, (W, _), (V, c) in zip(inputs, self.layers, direction.layers, strict=False):",
+        ): "equivalent: as in backward",
+    },
+    "policy": {
+        (
+            "GaussianPolicy.backward",
+            "d_mean, d_log_std = "
+            "np.asarray(d_parameters, self.theta.dtype).reshape(-2, 2, self.outputs).swapaxes(0, 1)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
     },
     "value": {
         (
