@@ -84,7 +84,7 @@ class FiniteMDP(gym.Env[Any, Any]):
     @classmethod
     def from_env(cls, env: gym.Env[Any, Any], horizon: int) -> "FiniteMDP":
         """The MDP of an environment with a table `unwrapped.P` (FrozenLake-v1, CliffWalking-v1, Taxi-v4), but with
-        this horizon for its time limit. Terminal are the states where episodes end, or never come to."""
+        this horizon for its time limit. Terminal are states where episodes end, or which none reaches."""
         table, start = (getattr(getattr(env, "unwrapped", env), name, None) for name in ("P", "initial_state_distrib"))
         if table is None or start is None:
             raise ValueError(f"env must have unwrapped.P and .initial_state_distrib, as FrozenLake-v1 has, not {env}")
@@ -168,7 +168,7 @@ class FiniteMDP(gym.Env[Any, Any]):
         return np.linalg.solve(np.eye(len(r)) - gamma * P, r)
 
     def soft_improvement(self, values: Array, gamma: float, ent_coef: float) -> Softmax:
-        """(12.4)  π = softmax(Q/α), the best against these values (S,) by (12.3): soft policy iteration takes those of
+        """(12.4)  π = softmax(Q/α), the best for these values (S,) by (12.3): soft policy iteration takes those of
         `stationary_values(π)`, again and again."""
         check.positive(ent_coef=ent_coef)
         return Softmax(self.bellman_q(values, gamma) / ent_coef)
