@@ -61,7 +61,16 @@ MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("derivation/test_6_ppo.py", "derivation/test_1_reinforce.py", "test_rollout.py"),
     ),
     "plumbing/check": ((), ("test_check.py", "test_bad_input.py")),
-    "mdp": ((), ("test_mdp.py", "derivation/test_3_actor_critic.py", "derivation/test_1_reinforce.py")),
+    "mdp": (
+        (),
+        (
+            "test_mdp.py",
+            "derivation/test_3_actor_critic.py",
+            "derivation/test_1_reinforce.py",
+            "derivation/test_14_model.py",
+            "derivation/test_12_sac.py",
+        ),
+    ),
     "algorithms/reinforce": (
         (*CHAPTER, "total"),
         ("test_reinforce.py", "test_bad_input.py", "derivation/test_1_reinforce.py"),
