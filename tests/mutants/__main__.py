@@ -60,7 +60,7 @@ MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("Batch.t", "Batch.samples", "minibatches"),
         ("derivation/test_6_ppo.py", "derivation/test_1_reinforce.py", "test_rollout.py"),
     ),
-    "plumbing/check": ((), ("test_check.py", "test_bad_input.py")),
+    "plumbing/check": ((), ("test_check.py", "test_bad_input.py", "test_gaussian.py", "test_sac.py")),
     "mdp": (
         (),
         (

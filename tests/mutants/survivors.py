@@ -101,6 +101,15 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "FiniteMDP.from_env",
             "return cls(start, P, r / np.where(P > 0, P, 2), horizon=horizon, terminal=terminal)",
         ): "equivalent: where P is 0, so is r",
+        (
+            "FiniteMDP.plans",
+            "R = np.stack([self.bellman_q(V, gamma) for V in R], axis=2)"
+            ".transpose(1, 2, 0).reshape(-2, len(self.start))",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "FiniteMDP.plans",
+            "return (np.indices([A] * steps).reshape(steps, -2).T, R)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
     },
     "optim": {
         ("SGD.step", "if norm >= self.max_grad_norm:"): "equivalent: a gradient of just this norm is multiplied by 1",
