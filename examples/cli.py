@@ -265,6 +265,8 @@ class Run:
             given["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
         self.loaded = NOTHING if args.load is None else load(args.load)  # networks by their names, and more
         self.env_id, env_args = chosen(args, self.loaded, first_env(settings))
+        if args.smoke:
+            settings = settings | {self.env_id: settings.get(self.env_id, {}) | settings.get("--smoke", {})}
         self.make_env = functools.partial(make_env, self.env_id, **arguments(self.env_id, env_args))
         chapter = train.__module__.rpartition(".")[2]
         asked = {"chapter": chapter, "env": self.env_id, "env_args": env_args, **given}
@@ -272,8 +274,7 @@ class Run:
         before, self.anew = resume.run_that_goes_on(self.loaded.state, asked)  # anew: why it does not, or None
         seed = args.seed or before.get("seed", 0)
         before_settings = {name: x for name, x in before.items() if name in known}
-        own = settings.get(self.env_id, {}) | (settings.get("--smoke", {}) if args.smoke else {})
-        self.settings = settings["default"] | own | before_settings | given
+        self.settings = settings["default"] | settings.get(self.env_id, {}) | before_settings | given
         defaults = {name: setting(f"{name}={value}")[1] for name, (value, _) in known.items()}
         self.about = {"chapter": chapter, "env": self.env_id, "env_args": env_args, "seed": seed}
         self.about |= defaults | self.settings  # all that a later --load compares

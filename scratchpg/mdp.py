@@ -168,7 +168,7 @@ class FiniteMDP(gym.Env[Any, Any]):
         return np.linalg.solve(np.eye(len(r)) - gamma * P, r)
 
     def soft_improvement(self, values: Array, gamma: float, ent_coef: float) -> Softmax:
-        """(12.4)  π = softmax(Q/α), the best for these values (S,) by (12.3): soft policy iteration takes those of
+        """(12.4)  π = softmax(Q/α), the best against these values (S,) by (12.3): soft policy iteration takes those of
         `stationary_values(π)`, again and again."""
         check.positive(ent_coef=ent_coef)
         return Softmax(self.bellman_q(values, gamma) / ent_coef)

@@ -11,7 +11,7 @@ from helpers import LD, ROWS, SEEDS, assert_complex_step, same_bits, shapes
 from helpers import check as check_gradient
 from hypothesis import given
 
-from scratchpg import Gaussian, GaussianPolicy, Policy, Softmax, SoftmaxPolicy
+from scratchpg import MLP, Gaussian, GaussianPolicy, Policy, Softmax, SoftmaxPolicy
 
 QUANTITIES = {  # name: (the number for each row, its gradient in η), of π, another distribution and actions
     "log π": (lambda pi, other, a: pi.log_prob(a), lambda pi, other, a: pi.d_log_prob(a)),
@@ -200,6 +200,36 @@ def test_jvp_is_the_derivative_along_v_and_the_transpose_of_backward(sizes, B, s
         np.testing.assert_allclose(J_v, along.parameters.imag / 1e-30, rtol=0, atol=1e-13 * max(1, abs(J_v).max()))
         d = rng.standard_normal(J_v.shape)
         np.testing.assert_allclose((d * J_v).sum(), policy.backward(pi, d) @ v, rtol=1e-10, atol=1e-12)
+
+
+def test_jvp_refuses_what_does_not_fit():
+    net = MLP((3, 4, 2), rng=0)
+    _, cache = net.forward(np.ones((5, 3)))
+    with pytest.raises(ValueError, match="theta must be a flat floating-point array"):
+        net.jvp(cache, np.ones(3))
+    with pytest.raises(ValueError, match="there is no cache"):
+        net.jvp(None, net.theta)
+    with pytest.raises(ValueError, match="this cache is of another pass"):
+        net.jvp(MLP((3, 5, 2), rng=0).forward(np.ones((5, 3)))[1], net.theta)
+
+
+@given(shapes(), ROWS, SEEDS)
+def test_absorb_folds_a_normalisation_into_theta(sizes, B, seed):
+    rng = np.random.default_rng(seed)
+    net = MLP(sizes, rng, dtype=float)
+    x, mean, std = rng.normal(0, 5, (B, sizes[0])), rng.normal(0, 5, sizes[0]), rng.uniform(0.1, 3, sizes[0])
+    expected = net((x - mean) / std)
+    net.absorb(mean, std)
+    np.testing.assert_allclose(net(x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("mean, std", [([0], [1]), ([0, 0], [1, 0]), ([0, 0], [1, np.inf]), ([0, np.nan], [1, 1])])
+def test_absorb_refuses_what_is_no_normalisation(mean, std):
+    net = MLP((2, 3), rng=0)
+    before = net.theta.copy()
+    with pytest.raises(ValueError, match=r"must have shape \(2,\), std > 0|must be finite"):
+        net.absorb(np.array(mean), np.array(std))
+    assert same_bits(net.theta, before)
 
 
 def env_with(action_space):

@@ -191,36 +191,6 @@ def test_without_a_cache_nothing_is_differentiated():
             derivative(None, np.ones((5, 2)))
 
 
-def test_jvp_refuses_what_does_not_fit():
-    net = MLP((3, 4, 2), rng=0)
-    _, cache = net.forward(np.ones((5, 3)))
-    with pytest.raises(ValueError, match="theta must be a flat floating-point array"):
-        net.jvp(cache, np.ones(3))
-    with pytest.raises(ValueError, match="there is no cache"):
-        net.jvp(None, net.theta)
-    with pytest.raises(ValueError, match="this cache is of another pass"):
-        net.jvp(MLP((3, 5, 2), rng=0).forward(np.ones((5, 3)))[1], net.theta)
-
-
-@given(shapes(), ROWS, SEEDS)
-def test_absorb_folds_a_normalisation_into_theta(sizes, B, seed):
-    rng = np.random.default_rng(seed)
-    net = MLP(sizes, rng, dtype=float)
-    x, mean, std = rng.normal(0, 5, (B, sizes[0])), rng.normal(0, 5, sizes[0]), rng.uniform(0.1, 3, sizes[0])
-    expected = net((x - mean) / std)
-    net.absorb(mean, std)
-    np.testing.assert_allclose(net(x), expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("mean, std", [([0], [1]), ([0, 0], [1, 0]), ([0, 0], [1, np.inf]), ([0, np.nan], [1, 1])])
-def test_absorb_refuses_what_is_no_normalisation(mean, std):
-    net = MLP((2, 3), rng=0)
-    before = net.theta.copy()
-    with pytest.raises(ValueError, match=r"must have shape \(2,\), std > 0|must be finite"):
-        net.absorb(np.array(mean), np.array(std))
-    assert same_bits(net.theta, before)
-
-
 def test_a_single_row_is_refused_with_what_to_write():
     with pytest.raises(ValueError, match=r"\(B, 3\), not \(3,\); a single state is given as state\[None\]"):
         MLP((3, 2), rng=0)(np.ones(3))

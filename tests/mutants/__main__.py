@@ -42,7 +42,7 @@ MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "derivation/test_12_sac.py",
         ),
     ),
-    "mlp": ((), ("test_mlp.py", "test_policy.py", "test_bad_input.py")),
+    "mlp": ((), ("test_mlp.py", "test_policy.py", "test_bad_input.py", "test_gaussian.py")),
     "policy": ((), ("test_policy.py", "test_gaussian.py", "test_ppo.py", "test_continuous.py")),
     "value": ((), ("test_value.py", "test_check.py", "test_bad_input.py")),
     "returns": (
