@@ -2,10 +2,11 @@
 
     python examples/bias_variance.py --plot bias_variance.png
 
-Exactly, over all trajectories of a corridor, and all groups of them. V is half of the true one, as of a critic on its
-way from 0: what bootstraps from it is biased. Each dot has the Ψ of its chapter: from the actor-critic on they leave
-out γ^t: the full line, from λ = 0 to 1; the broken one has it. Var[ĝ] is that of the estimate by one episode; of GRPO
-that of the mean over a group, times the size of the group.
+All numbers are exact, over all trajectories of a corridor and all groups of them. V is half of the true one, like a
+critic on its way from 0, so what bootstraps from it is biased. Each dot has the Ψ of its chapter; red dots are GRPO.
+The grey lines join the dots of all λ from 0 to 1: the full line without γ^t, as in all chapters from the actor-critic
+on, the broken line with it. Var[ĝ] is that of an estimate from one episode; of GRPO it is that of the mean over a
+group, times the size of the group.
 
 What to see: a true return costs variance, a prediction costs bias, and λ goes from one to the other. A baseline costs
 no bias, be it V or the rest of the group; but the mean of three others is noisy, and here worse than none. A mean with
@@ -86,6 +87,8 @@ def draw(axes, dots, lines):
         axes.plot(bias, variance, "o", color="tab:red" if "GRPO" in name else "tab:blue")
         offset = (6, -10) if name == "REINFORCE (1.10)" else (6, 3)
         axes.annotate(name, (bias, variance), offset, textcoords="offset points", fontsize=8)
+    lines_are = "grey lines join all λ from 0 to 1, without γ^t or with it"
+    axes.set_title(f"V is half of the true one; {lines_are}; red is GRPO", fontsize=9)
     axes.set(xlabel="bias: |E[ĝ] - ∇J| / |∇J|", ylabel="variance of ĝ", xlim=(-0.05, 1))
 
 

@@ -68,7 +68,7 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
 
     learn: `learn(run, **settings)` makes the networks, trains them and lets the run show each progress.
     train: the chapter's function. Its signature says which settings there are, and what they mean.
-    settings: {"default": {…}, environment id: {…}, …}, an environment's own over the default ones.
+    settings: {"default": {…}, environment id: {…}, …}, an environment's over the default, "--smoke" over both.
     """
     parser = command_line(train, settings, doc)
     args = parser.parse_intermixed_args()
@@ -178,7 +178,7 @@ def command_line(train: Train, settings: Settings, doc: str | None) -> Parser:
 
 def first_env(settings: Settings) -> str:
     """The environment that a script takes without --env: the first that has settings of its own."""
-    return next((env_id for env_id in settings if env_id != "default"), DEFAULT_ENV)
+    return next((env_id for env_id in settings if env_id not in ("default", "--smoke")), DEFAULT_ENV)
 
 
 def add_environment(parser: Parser, default: str) -> None:
@@ -272,6 +272,8 @@ class Run:
             given["total_steps"] = SMOKE_STEPS if args.steps is None else args.steps
         self.loaded = NOTHING if args.load is None else load(args.load)  # networks by their names, and more
         self.env_id, env_args = chosen(args, self.loaded, first_env(settings))
+        if args.smoke:
+            settings = settings | {self.env_id: settings.get(self.env_id, {}) | settings.get("--smoke", {})}
         self.make_env = functools.partial(make_env, self.env_id, **arguments(self.env_id, env_args))
         chapter = train.__module__.rpartition(".")[2]
         asked = {"chapter": chapter, "env": self.env_id, "env_args": env_args, **given}

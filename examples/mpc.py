@@ -76,6 +76,7 @@ SETTINGS = {
         "n_epochs": 150,
         "learning_rate": (2e-3, 2e-4),
     },
+    "--smoke": {"n_epochs": 5, "horizon": 5, "n_plans": 10, "n_elites": 2, "n_rounds": 1},
 }
 
 cli.OF_LEARN |= {

@@ -83,7 +83,7 @@ class FiniteMDP(gym.Env[Any, Any]):
     @classmethod
     def from_env(cls, env: gym.Env[Any, Any], horizon: int) -> "FiniteMDP":
         """The MDP of an environment with a table `unwrapped.P` (FrozenLake-v1, CliffWalking-v1, Taxi-v4), but with
-        this horizon for its time limit. Terminal are the states where episodes end, or never come to."""
+        this horizon for its time limit. Terminal are states where episodes end, or which none reaches."""
         table, start = (getattr(getattr(env, "unwrapped", env), name, None) for name in ("P", "initial_state_distrib"))
         if table is None or start is None:
             raise ValueError(f"env must have unwrapped.P and .initial_state_distrib, as FrozenLake-v1 has, not {env}")

@@ -55,7 +55,7 @@ class MLP:
 
     @property
     def theta(self) -> Array:
-        """θ (P,). A new one that is assigned is used without a copy."""
+        """θ (P,). Another array that is assigned is used without a copy."""
         return self._theta
 
     @theta.setter

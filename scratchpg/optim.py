@@ -134,7 +134,7 @@ def conjugate_gradient(
     """(9.5)  x (P,) with A x = g, for a symmetric A ≥ 0 of which only product(v) = A v is known; x starts at 0.
 
     After k iterations x minimises ½ xᵀAx - gᵀx over span{g, Ag, …, A^{k-1}g}. Stops early where the residual r = g - Ax
-    has |r|² ≤ tolerance · |g|², or where pᵀAp ≤ 0: nothing is known of A along such a p. ValueError for a g that is not
+    has |r|² ≤ tolerance · |g|², or where its next direction p has pᵀAp ≤ 0. ValueError for a g that is not
     (P,). Source: Hestenes and Stiefel 1952.
 
     >>> A = np.array([[2.0, 1.0], [1.0, 3.0]])

@@ -134,7 +134,7 @@ class GaussianPolicy(Policy):
 
 
 def drift(old: Distribution, new: Distribution, actions: Array, clip_range: float) -> dict[str, float]:
-    """How far an update has moved the policy, over all rows of its batch. Read in them whether training is healthy:
+    """How far an update has moved the policy, over all rows of its batch. This shows whether training is healthy:
 
     kl                   mean_t KL(π_old ‖ π), in nats: up to about 0.01; above 0.05 the steps are too large
     clip_fraction        the share of rows with |r_t - 1| > ε: up to about 0.2; always 0 means ε does nothing

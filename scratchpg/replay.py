@@ -77,7 +77,7 @@ class Replay:
 class PrioritizedReplay(Replay):
     """(11.8)  P(i) = p_i^ω / Σ_j p_j^ω,   p_i = |last error of i| + small;   a new one gets the largest p so far.
 
-    priority_exponent: ω. `levels`, a sum tree: the p_i^ω in groups of 64, their sums in groups of 64, up to one group.
+    priority_exponent: ω. `levels`, a sum tree: the p_i^ω in groups of 64, the sums of these likewise, up to one group.
     """
 
     def __init__(self, buffer_size: int, *, priority_exponent: float = 0.5, beta: float = 1.0, **settings: Any) -> None:

@@ -128,8 +128,8 @@ def group_advantages(
     """(10.3)  A_i = R_i - mean_{j≠i} R_j, within each group of group_size neighbours of the last axis.
 
     leave_one_out: False is (10.2), A_i = R_i - mean_j R_j, as in the paper: E[ĝ] = (1 - 1/G) ∇J, a shorter step.
-    divide_by_std: (10.4), as in the paper: starts that nearly always fail or succeed weigh most, and the direction is
-    biased, too, unless all begin alike and returns are just 0 or 1. Equal returns give exactly 0 either way.
+    divide_by_std: (10.4), as in the paper: starts that nearly always fail or succeed weigh most. The direction is
+    biased, too, unless all episodes begin alike and returns are 0 or 1. Equal returns give exactly 0 in any case.
     returns: R (N,); or (T, N) for (10.7), where row t is the return from step t on, 0 after an end.
 
     >>> group_advantages(np.array([0.0, 1.0, 5.0, 5.0]), 2)
@@ -151,7 +151,7 @@ def group_advantages(
 
 
 def explained_variance(targets: Array, values: Array) -> float:
-    """1 - Var[target - V] / Var[target]: 1 if perfect, 0 for a constant; NaN for equal targets, or one not finite."""
+    """1 - Var[target - V] / Var[target]: 1 if perfect, 0 for a constant; NaN if targets are equal or not finite."""
     if np.shape(targets) != np.shape(values) or not np.size(targets):
         shapes = f"{np.shape(targets)}, {np.shape(values)}"
         raise ValueError(f"targets and values must have one shape, not empty; got {shapes}")

@@ -18,8 +18,8 @@ class Batch:
     """T steps of N environments. Row t holds what happened at step t: s_t, a_t, r_t and how it ended.
 
     `states` has one row more: `states[t + 1]` follows `states[t]`. Rows that are not `valid` teach nothing: reset
-    rows, and rows after the last episode that was asked for. `samples` leaves them out. Their reward is 0, their
-    flags are False.
+    rows, in which an environment only begins anew, and rows after the last episode that was asked for. `samples` leaves
+    them out. Their reward is 0, their flags are False.
     """
 
     states: Array  # (T+1, N, observation)
@@ -28,7 +28,7 @@ class Batch:
     terminated: Array  # (T, N)
     truncated: Array  # (T, N)
     valid: Array  # (T, N)
-    first_t: Any = 0  # (N,): the step of its episode that row 0 is; -1 for a reset row
+    first_t: Any = 0  # (N,): which step of its episode row 0 is; -1 for a reset row
 
     @property
     def ended(self) -> Array:

@@ -136,7 +136,7 @@ class SquashedGaussianPolicy(Policy):
         return self._slopes(distribution) * self.net.jvp(distribution.cache, v)
 
     def _slopes(self, distribution: SquashedGaussian) -> Array:
-        """∂η/∂(μ, z), (B, 2d): 1, and 1 - tanh²(z/5), by its value log σ."""
+        """∂η/∂(μ, z), (B, 2d): 1, and 1 - tanh²(z/5), from log σ."""
         slopes = np.ones_like(distribution.parameters)
         slopes[:, self.outputs :] -= (distribution.log_std / 5) ** 2
         return slopes

@@ -98,14 +98,9 @@ def last_line(out):
     return out.splitlines()[-1]
 
 
-SHORT = {
-    "mpc": ("horizon=5", "n_plans=10", "n_elites=2", "n_rounds=1")
-}  # or each action of an evaluation is a long search
-
-
 @pytest.mark.parametrize("script", CHAPTERS)
 def test_a_short_run_ends_with_the_evaluation(script, run):
-    status, out, err = run(script, "--smoke", *SHORT.get(script, ()))
+    status, out, err = run(script, "--smoke")
     assert (status, err) == (0, "")
     assert re.fullmatch(EVALUATION, last_line(out))[1] == "10"
     kinds = [line.split()[0] for line in out.splitlines()]
@@ -118,6 +113,12 @@ def test_a_short_run_ends_with_the_evaluation(script, run):
 def test_a_short_run_of_a_study(script, run):
     status, out, err = run(script, "--smoke")
     assert (status, err) == (0, "") and out
+
+
+def test_async_speedup_in_short_keeps_what_is_asked_and_has_numbers_for_it(run):
+    _, out, _ = run("async_speedup", "--smoke", "--workers", 1, "--delay", 0.2)
+    assert "0.2 ms a step" in out and "nan" not in out
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["1", "updates"]
 
 
 @pytest.mark.parametrize("command", README)
@@ -206,7 +207,7 @@ def test_what_is_saved_plays_the_same_when_loaded(script, run, tmp_path):
 
 @pytest.mark.parametrize("script", [name for name in CHAPTERS if name != "a3c"])  # a race has no two equal runs
 def test_the_seed_is_the_run(script, run):
-    words = script, "--smoke", *SHORT.get(script, ()), "--seed"
+    words = script, "--smoke", "--seed"
     first, second, other = (last_line(run(*words, seed)[1]) for seed in (1, 1, 2))
     assert first == second and (second != other or "mean 500.0" in other)  # two clones may both be perfect
 

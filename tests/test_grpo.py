@@ -45,9 +45,11 @@ def test_groups_know_nothing_of_each_other():
     np.testing.assert_array_equal(group_advantages(np.array([1, 3, 100, 200]), 2), [-2, 2, -100, 100])
 
 
-def test_each_row_of_returns_to_go_is_compared_on_its_own():
+@pytest.mark.parametrize("options", [{}, {"leave_one_out": False}, {"divide_by_std": True}])
+def test_each_row_of_returns_to_go_is_compared_on_its_own(options):
     R = np.random.default_rng(0).standard_normal((5, 6))
-    np.testing.assert_array_equal(group_advantages(R, 3), [group_advantages(row, 3) for row in R])
+    alone = [group_advantages(row, 3, **options) for row in R]
+    np.testing.assert_array_equal(group_advantages(R, 3, **options), alone)
 
 
 @pytest.mark.parametrize("returns, group_size", [(np.ones(6), 1), (np.ones(6), 4), (np.ones(()), 2), (np.ones(6), 2.0)])

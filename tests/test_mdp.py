@@ -85,6 +85,14 @@ def test_by_hand():
     assert mdp.bellman(policy, V, 0.5).tolist() == [1.25, 1.25, 0]
 
 
+def test_stationary_values_are_what_bellman_leaves_as_it_is():
+    mdp = random_mdp(0)
+    policy = policy_for(mdp)
+    V = mdp.stationary_values(policy(np.eye(3)), 0.9)
+    np.testing.assert_allclose(mdp.bellman(policy, V, 0.9), V, rtol=0, atol=1e-12)
+    assert V.any() and not V[mdp.terminal].any()
+
+
 def test_trajectories_are_a_batch():
     """Rows after the end are invalid, pay nothing and end nothing; the last row of the horizon terminates."""
     batch = there_and_back().trajectories(SoftmaxPolicy((3, 2), theta=np.zeros(8)))

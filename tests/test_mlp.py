@@ -103,6 +103,16 @@ def test_both_derivatives_together_are_the_change_of_y(sizes, B, seed):
 
 
 @given(shapes(), ROWS, SEEDS)
+def test_jvp_is_the_change_of_y_along_v(sizes, B, seed):
+    rng = np.random.default_rng(seed)
+    net = MLP(sizes, theta=random_network(MLP, sizes, rng).theta.astype(float))
+    x, v = rng.standard_normal((B, sizes[0])), rng.standard_normal(net.theta.shape)
+    y_dot = MLP(sizes, theta=net.theta + 1e-30j * v)(x).imag / 1e-30
+    J_v = net.jvp(net.forward(x)[1], v)
+    np.testing.assert_allclose(J_v, y_dot, rtol=0, atol=1e-13 * max(1, abs(J_v).max()))
+
+
+@given(shapes(), ROWS, SEEDS)
 def test_a_shift_of_all_inputs_is_a_shift_of_the_first_bias(sizes, B, seed):
     """(x + c) W_1 + b_1 = x W_1 + (b_1 + c W_1): so the sum of ∂L/∂x over the rows is ∂L/∂b_1 W_1ᵀ."""
     rng = np.random.default_rng(seed)

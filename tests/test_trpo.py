@@ -56,6 +56,16 @@ def test_conjugate_gradients_stop_once_solved():
     assert not conjugate_gradient(lambda v: 2 * v, np.zeros(3), 5).any()
 
 
+@pytest.mark.parametrize(("left", "iterations"), [(0.9e-10, 1), (1.1e-10, 2)])
+def test_conjugate_gradients_stop_at_the_tolerance(left, iterations):
+    """After one of them |r|² = ((c - 1)/(c + 1))² |g|² for A = diag(1, c) and g = (1, 1)."""
+    c, calls = (1 + np.sqrt(left)) / (1 - np.sqrt(left)), []
+    conjugate_gradient(lambda v: calls.append(v) or np.array([1, c]) * v, np.ones(2), 5)
+    assert len(calls) == iterations
+    calls.clear()  # at |r|² = tolerance · |g|², too
+    assert not conjugate_gradient(lambda v: calls.append(v) or v, np.ones(2), 5, tolerance=1.0).any() and not calls
+
+
 @pytest.mark.parametrize("A", [np.diag([0.0, 0.0]), np.diag([-1.0, -2.0])])
 def test_conjugate_gradients_stop_where_there_is_no_curvature(A):
     with np.errstate(all="raise"):

@@ -1,4 +1,4 @@
-"""A2C, advantage actor-critic: follow the maths, batch by batch.
+"""A2C, advantage actor-critic: one update for each batch of several environments.
 
 Collect n steps of N environments with one policy, weigh each action by its advantage, step, repeat. The advantage looks
 one step ahead, or n steps, or mixes them all:

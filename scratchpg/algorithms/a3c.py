@@ -57,8 +57,8 @@ def train(
 ) -> Updates:
     """Train policy and value in place with `workers` processes; yields Progress about twenty times a second.
 
-    make_env: an id, or a function that makes an environment. Unless forked, it and the networks' classes must be at
-    the top of a module. A worker that fails ends the run with its traceback or signal; one that hangs keeps it waiting.
+    make_env: an id, or a function that makes an environment. Without fork, it and the networks' classes must be at the
+    top of a module. A worker that fails ends the run with its traceback or signal; one that hangs keeps it waiting.
     """
     env = build(make_env)
     check.fit(env, policy=policy, value=value)

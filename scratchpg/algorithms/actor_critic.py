@@ -9,8 +9,8 @@ V_φ can move towards G_t, or, by Bellman's equation (3.3), towards a target tha
 
 The actor uses the same difference, target minus prediction, as its advantage: Ψ_t = G_t - V(s_t), or δ_t. From
 here on γ^t is left out, as is common: for γ < 1 the estimate is then not that of ∇J, even with the true V (as in
-REINFORCE without `keep_gamma_t`). A step of SGD on (2.3) over B rows with rate η is (3.5) or (3.6) with α = 2η/B where
-V is a table; here Adam takes it.
+REINFORCE without `keep_gamma_t`). Where V is a table, a step of SGD on (2.3) over B rows with rate η is (3.5) or (3.6)
+with α = 2η/B; here Adam takes the step.
 
 Does (3.6) converge? In a table V_k → V_π if Σ α_k = ∞ and Σ α_k² < ∞ (3.9), and its mean square error can be computed
 (3.10). With V = X w an eigenvalue decides (3.11): on-policy it converges; off-policy it may diverge, the deadly triad
@@ -19,10 +19,10 @@ Does (3.6) converge? In a table V_k → V_π if Σ α_k = ∞ and Σ α_k² < �
 With "mc" a time limit counts as the end of an episode, as in REINFORCE: G_t sums the rewards up to it.
 
 Use "td" to learn within long or endless episodes. To predict from predictions is called bootstrapping (15.1): little
-variance, but a bias while V is wrong. With one update per step it takes few steps and many seconds. "mc" is
-REINFORCE with a baseline, without its γ^t and as a mean over steps. The loss of a single step is noise around 0: watch
-the return. Source: Sutton & Barto 2018, 13.5, and their (3.14), (6.1), (6.2), (6.5) for (3.3), (3.5), (3.6), (3.7),
-with R_{t+1} for r_t.
+variance, but a bias while V is wrong. With one update per step it takes few steps but many seconds. "mc" is REINFORCE
+with a baseline, but without γ^t and as a mean over steps. The loss of a single step is noise around 0: watch the
+return. Source: Sutton & Barto 2018, 13.5, where r_t is R_{t+1}; (3.3) is their (3.14), (3.5) their (6.1), (3.6) their
+(6.2), (3.7) their (6.5).
 """
 
 from ..optim import Adam

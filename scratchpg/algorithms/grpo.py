@@ -7,7 +7,7 @@ an episode that did better than the rest of its group becomes more probable. The
     (10.5)  L(θ) = -(1/G) Σ_i w_i Σ_t [ min(r_t A_i, clip(r_t, 1-ε, 1+ε) A_i) - β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ]
 
 Use it where one reward comes at the end of a sequence, and many answers to a prompt are cheap. Else use PPO: a group
-teaches only if its returns differ. Use several groups per batch: with one, CartPole is solved or not, by the seed.
+teaches only if its returns differ. Use several groups per batch: with one, the seed decides if CartPole is solved.
 Source: Shao et al. 2024, arXiv:2402.03300; biases of its normalisations: Liu et al. 2025, arXiv:2503.20783.
 """
 
@@ -37,7 +37,7 @@ def loss(
 ) -> float:
     """(10.5)  L(θ) = mean_t w_t [ -min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ].
 
-    A surrogate. The minimum is homogeneous in A: a w ≥ 0 goes into A, and PPO's loss is taken as it stands.
+    A surrogate. As w ≥ 0, it may be multiplied into A within the minimum: this is PPO's loss of w A.
     """
     states, advantages, weights = check.rows(states, advantages=advantages, weights=weights)
     surrogate = ppo.loss(policy, states, actions, old_log_prob, weights * advantages, clip_range=clip_range)
@@ -88,7 +88,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train the policy in place; equal_groups is the share that taught nothing. A time limit is an end."""
+    """Train the policy in place; equal_groups: the share whose returns were equal. A time limit is an end."""
     check.natural(total_steps=total_steps)
     check.count(group_size=group_size, batch_size=batch_size, n_epochs=n_epochs)
     check.unit(gamma=gamma)

@@ -1,4 +1,4 @@
-"""Imitation: behaviour cloning and DAgger, learn from an expert whose actions are known, without a reward.
+"""Imitation: behaviour cloning and DAgger learn from an expert whose actions are known, without a reward.
 
 Make the expert's actions more probable: the score function with Ψ = 1. A clone knows only the states where the expert
 goes, and its first mistake may lead out of them. DAgger lets the learner drive, and asks what the expert would do.
@@ -7,7 +7,7 @@ goes, and its first mistake may lead out of them. DAgger lets the learner drive,
             w_t = 1: cloning;  w_t = 1[the return is good], or G*_t - V(s_t): clone the better part
     (13.2)  KL(p(τ|π*) ‖ p(τ|θ)) = Σ_t E_{s_t~π*}[ KL(π*(·|s_t) ‖ π_θ(·|s_t)) ]
             so (13.1) in expectation is the KL of whole trajectories, up to the expert's own entropy
-    (13.3)  E_{s~π*}[∇_z L_BC] = Σ_t d_t(s) (π_θ(·|s) - π*(·|s))       in the logits; d of π*: nothing where it never is
+    (13.3)  E_{s~π*}[∇_z L_BC] = Σ_t d_t(s) (π_θ(·|s) - π*(·|s))       in the logits; d_t is that of π*
     (13.4)  cloning:  J(π*) - J(θ) ≤ Σ_t (T-t) ε_t ≤ ε T²,   ε_t = P_{s_t~π*, a~π_θ}(a ≠ a*),  ε their mean
             for rewards in [0, 1] and a π* without noise
     (13.5)  DAgger:   J(π*) - J(θ) = Σ_t γ^t E_{s_t,a_t~π_θ}[ V*_t(s_t) - Q*_t(s_t,a_t) ] ≤ u T ε'
@@ -17,8 +17,8 @@ goes, and its first mistake may lead out of them. DAgger lets the learner drive,
 
 Use cloning where all you have is recorded episodes, DAgger where the expert can be asked. Neither gets better than the
 expert; RLfD can. DAgger is not always better: where a mistake can't be repaired, u = T; and DAgger's guarantee holds
-for the best policy on the way, not for the last. With a Gaussian policy and an expert without noise L_BC has no
-minimum: σ shrinks as the errors do. Sources: Ross & Bagnell 2010 (their ε T² is twice what can be reached); Ross et
+for the best of its policies, not for the last. With a Gaussian policy and an expert without noise L_BC has no
+minimum: σ shrinks as the errors do. Sources: Ross & Bagnell 2010 (their bound ε T² is twice what can happen); Ross et
 al. 2011, arXiv:1011.0686, algorithm 3.1 with β_1 = 1, then 0.
 """
 
@@ -95,7 +95,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """(13.6)  Train the policy in place; yields Progress after every round. `mean_return` is that of the drivers.
+    """(13.6)  Train the policy in place; yields Progress after every round. `mean_return` is that of the driver.
 
     expert: a function of states to actions, as in `demonstrations.Expert`.
     """

@@ -1,14 +1,14 @@
 """PPO, proximal policy optimisation: use each batch several times, but let it change the policy only a little.
 
-(7.2) One large vanilla step can push 50/50 to 99/1, and exploration dies. PPO takes many small ones. Each sample
-weighs r_t, but does not push r_t beyond 1 ± ε. (7.1) r_t corrects for other actions, not for other states.
+One large step can turn 50/50 into 99/1, which ends exploration (7.2). PPO takes many small ones. A sample has
+the weight r_t A_t until r_t has moved by ε as A_t asks. r_t corrects for other actions, but not for other states (7.1).
 
     (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
     (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t),   clipped: r_t A_t > clip(r_t, 1-ε, 1+ε) A_t
 
-Use it first: it needs few steps, but much tuning. The clip bounds no KL: watch `kl`. Source: Schulman et al. 2017,
-arXiv:1707.06347, eq. 6 and 7, which maximise what is minimised here.
+Try it first: it needs few steps, but much tuning. The clip does not bound the KL: watch `kl`. Source: Schulman et al.
+2017, arXiv:1707.06347, eq. 6 and 7, which maximise what is minimised here.
 """
 
 import numpy as np

@@ -11,10 +11,10 @@ its gradient into an expectation over episodes. To sample it, no model of the en
 variance is not.
 
 Use it to understand everything that follows, and where episodes are short. Its estimate ĝ_N from N episodes is
-unbiased but noisy, (1.12) E[ĝ_N] = ∇J, Var[ĝ_N] = Var[ĝ_1]/N: G_t does not say what is usual in s_t. (7.3) More
-episodes divide the variance by exactly N; the baseline and bootstrapping of the next chapters usually lower it, too.
+unbiased but noisy, (1.12) E[ĝ_N] = ∇J, Var[ĝ_N] = Var[ĝ_1]/N: G_t does not say what is usual in s_t. N episodes divide
+the variance by N; a baseline and bootstrapping, in the next chapters, usually lower it, too (7.3).
 Do not use it where episodes are long: nothing is learned before one ends, and each serves one step only. Its loss
-rises with the returns, which are the weights of its sum. Source: Williams 1992, Machine Learning 8, 229-256.
+rises with the returns, as these are its weights. Source: Williams 1992, Machine Learning 8, 229-256.
 """
 
 import numpy as np
@@ -101,7 +101,7 @@ def train(
 
 
 def total(returns: Array, t: Array) -> Array:
-    """R(τ) at every step of its episode, (T, N), from the reward-to-go and the number of each step: it is G_0.
+    """R(τ) at every step of its episode, (T, N), from the reward-to-go and the number t of each row: it is G_0.
 
     >>> total(np.array([[3.0], [2.0], [9.0], [4.0]]), np.array([[0], [1], [0], [1]]))[:, 0]
     array([3., 3., 9., 9.])

@@ -8,11 +8,11 @@ steps may destroy the clone. One more term, the gradient of cloning, holds it un
     (13.8)  E[-∇L] = ∇J_A2C - λ ∇E_{π*}[L_BC]:  for λ > 0 its zero is not that of ∇J; the bias goes with λ
 
 Each set has its own mean: in one sum over both, λ would grow with the number of demonstrations. Here w_t = 1, A is
-normalised, and λ goes linearly to 0; DAPG has w_t = max_batch A and λ = λ_0 λ_1^k.
+normalised, and λ goes linearly to 0; the source has w_t = max_batch A and λ = λ_0 λ_1^k.
 
 Use it where a few good episodes are at hand and the reward is rare; unlike a clone it may get better than the expert.
-If λ stays, the policy remains half a clone; where the clone is certain of a mistake, it may never find out. Each update
-uses all demonstrations, so give it few. Source: Rajeswaran et al. 2018, arXiv:1709.10087, eq. 5.
+If λ stays, the policy remains half a clone; where the clone is sure of a wrong action, it may never try another. Each
+update uses all demonstrations, so give it few. Source: Rajeswaran et al. 2018, arXiv:1709.10087, eq. 5.
 """
 
 from ..demonstrations import Demonstrations

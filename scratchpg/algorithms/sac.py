@@ -6,7 +6,7 @@
     (12.8)   L_π(θ) = mean_t E_{a~π_θ(·|s_t)}[ α log π_θ(a|s_t) - min_i Q_i(s_t,a) ]
     (12.14)  log α ← log α - η ( H - H̄ ),   H = -mean_t log π_θ(a_t|s_t)             towards an entropy H̄
 
-Its step is not ∇J_α, which has the true Q, and γ^t d_t(s) as weights of states (12.5). It follows (12.4) in each state.
+Its step is not ∇J_α (12.5), which has the true Q and weighs states by γ^t d_t(s). It follows (12.4) in each state.
 Use it where the environment is slow: it needs less experience than PPO, but more computing. (Haarnoja et al. 2018.)
 """
 
@@ -41,7 +41,7 @@ def loss(policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, 
 def gradient(
     policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, *, ent_coef: float
 ) -> tuple[Array, float]:
-    """∇ of (12.8), flat in θ, with the noise held (12.12), (12.13); and H of (12.14), of the same actions."""
+    """∇ of (12.8), flat in θ, with the noise held constant (12.12), (12.13); and H of (12.14), of these actions."""
     (states,) = check.rows(states)
     check.weight(ent_coef=ent_coef)
     pi = policy(states)
@@ -86,7 +86,7 @@ def train(
     H_bar = -policy.outputs if target_entropy is None else target_entropy
     rng = make_rng(seed, rng)
     target, collector = deepcopy(q), Collector(env, policy, rng)
-    sampler = rng.spawn(1)[0]  # apart from rng, so that how many samples are drawn changes no action
+    sampler = rng.spawn(1)[0]  # its own stream: the number of samples drawn changes no action
     replay = Replay(buffer_size, gamma=gamma)
     actor, critic = Adam(policy.theta), Adam(q.theta)
 

@@ -11,6 +11,7 @@ the functions that compute it, its tests, which are all that begin with this nam
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,17 @@ def test_every_chapter_answers_the_four_questions():
     answers = re.findall(ANSWERS, BOOK)
     assert len(answers) == len(chapters) + 1 == BOOK.count("**Ψ:**") == BOOK.count("**Leave it:**")
     assert [name for name in answers if name and not any((FOLDER / up / name).is_file() for up in ("", ".."))] == []
+
+
+def test_the_order_to_read_in_is_that_of_the_diffs():
+    (order,) = re.findall(r"^```text\n(.+?)^```", BOOK, re.MULTILINE | re.DOTALL)
+    arrows = set()
+    for line in order.splitlines():
+        for before, after in pairwise(line.split(" → ")):
+            arrows |= {(f"{before.strip()}.py", f"{name}.py") for name in after.split(", ")}
+    chapters = re.findall(r"\[`(\w+\.py)`\]\(\1\)", " ".join(re.findall("^Chapters? .+$", BOOK, re.MULTILINE)))
+    diffs = [name for name in re.findall(ANSWERS, BOOK) if name != "softmax.py"]
+    assert arrows == set(zip(diffs, chapters, strict=True)) - {("", "reinforce.py")}
 
 
 def test_the_notation_is_the_same_in_both_places():

@@ -42,7 +42,7 @@ MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "derivation/test_12_sac.py",
         ),
     ),
-    "mlp": ((), ("test_mlp.py", "test_policy.py", "test_bad_input.py")),
+    "mlp": ((), ("test_mlp.py", "test_policy.py", "test_bad_input.py", "test_gaussian.py")),
     "policy": ((), ("test_policy.py", "test_gaussian.py", "test_ppo.py", "test_continuous.py")),
     "value": ((), ("test_value.py", "test_check.py", "test_bad_input.py")),
     "returns": (
@@ -60,8 +60,17 @@ MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("Batch.t", "Batch.samples", "minibatches"),
         ("derivation/test_6_ppo.py", "derivation/test_1_reinforce.py", "test_rollout.py"),
     ),
-    "plumbing/check": ((), ("test_check.py", "test_bad_input.py")),
-    "mdp": ((), ("test_mdp.py", "derivation/test_3_actor_critic.py", "derivation/test_1_reinforce.py")),
+    "plumbing/check": ((), ("test_check.py", "test_bad_input.py", "test_gaussian.py", "test_sac.py")),
+    "mdp": (
+        (),
+        (
+            "test_mdp.py",
+            "derivation/test_3_actor_critic.py",
+            "derivation/test_1_reinforce.py",
+            "derivation/test_14_model.py",
+            "derivation/test_12_sac.py",
+        ),
+    ),
     "algorithms/reinforce": (
         (*CHAPTER, "total"),
         ("test_reinforce.py", "test_bad_input.py", "derivation/test_1_reinforce.py"),

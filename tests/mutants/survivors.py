@@ -18,6 +18,18 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "MLP.d_input",
             "for h, (W, _) in zip(inputs[::-1], self.layers[::-1], strict=False):",
         ): "equivalent: as in backward",
+        ("MLP.jvp", "B = len(cache[1][0]) if cache else 1"): "equivalent: without a cache it is refused, whatever B is",
+        (
+            "MLP.jvp",
+            "for h, (W, _), (V, c) in zip(inputs, self.layers, direction.layers, strict=False):",
+        ): "equivalent: as in backward",
+    },
+    "policy": {
+        (
+            "GaussianPolicy.backward",
+            "d_mean, d_log_std = "
+            "np.asarray(d_parameters, self.theta.dtype).reshape(-2, 2, self.outputs).swapaxes(0, 1)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
     },
     "value": {
         (
@@ -32,6 +44,28 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "Value.__call__",
             "rows = states if states.ndim < 2 else states.reshape(-2, states.shape[-1])",
         ): "equivalent: to NumPy any negative number is the unknown size",
+    },
+    "returns": {
+        (
+            "group_advantages",
+            "R = R.reshape(*R.shape[:-0], -1, group_size)",
+        ): "equivalent: groups of all rows one after the other; the last axis is the same",
+        (
+            "group_advantages",
+            "R = R.reshape(*R.shape[:-2], -1, group_size)",
+        ): "equivalent: the same",
+        (
+            "group_advantages",
+            "R = R.reshape(*R.shape[:-1], -2, group_size)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "group_advantages",
+            "A /= np.where(std > 0, std, 2)",
+        ): "equivalent: where the deviation is 0, so is A",
+        (
+            "_steps",
+            "if x.dtype.kind != 'f' or not (x.dtype.kind == 'b' and name in ('terminated', 'truncated', 'ended')):",
+        ): "equivalent: floats stay as they are, and flags as 0.0 and 1.0 are as true",
     },
     "rollout": {
         (
@@ -67,6 +101,15 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "FiniteMDP.from_env",
             "return cls(start, P, r / np.where(P > 0, P, 2), horizon=horizon, terminal=terminal)",
         ): "equivalent: where P is 0, so is r",
+        (
+            "FiniteMDP.plans",
+            "R = np.stack([self.bellman_q(V, gamma) for V in R], axis=2)"
+            ".transpose(1, 2, 0).reshape(-2, len(self.start))",
+        ): "equivalent: to NumPy any negative number is the unknown size",
+        (
+            "FiniteMDP.plans",
+            "return (np.indices([A] * steps).reshape(steps, -2).T, R)",
+        ): "equivalent: to NumPy any negative number is the unknown size",
     },
     "optim": {
         ("SGD.step", "if norm >= self.max_grad_norm:"): "equivalent: a gradient of just this norm is multiplied by 1",
