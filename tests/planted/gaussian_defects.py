@@ -98,7 +98,7 @@ GAUSSIAN_DEFECTS = (
         "a policy that was trained on normalised observations plays badly without the wrapper",
         "the scale is folded into W, the mean is not folded into b",
         "scratchpg/mlp.py",
-        {"        b -= (m / s).dot(W)\n": ""},
+        {"b - (m / s).dot(W)]": "b]"},
         tests=POLICY,
     ),
     Defect(
