@@ -112,7 +112,7 @@ A3C = {"n_steps": 5, "learning_rate": 1e-2}
     [
         ({("reward", 10, 3): np.nan}, None, {}, "rewards must be finite, but rewards["),
         ({("observation", 6, 2): -np.inf}, None, {}, "observations must be finite, but observations["),
-        ({}, 1e38, {}, "the norm of the gradient is nan"),
+        ({}, 1e38, {}, "logits must be finite, or -inf where"),
         ({}, None, {"learning_rate": 1e30}, "the step of the parameters is not finite"),
     ],
     ids=["reward", "observation", "logits", "learning rate"],
