@@ -99,8 +99,8 @@ def last_line(out):
 
 
 SHORT = {
-    "mpc": ("horizon=5", "n_plans=10", "n_elites=2", "n_rounds=1")
-}  # or each action of an evaluation is a long search
+    "mpc": ("horizon=5", "n_plans=10", "n_elites=2", "n_rounds=1", "n_epochs=10")
+}  # or each fit and each action of an evaluation takes long
 
 
 @pytest.mark.parametrize("script", CHAPTERS)
