@@ -72,7 +72,7 @@ DEFECTS = (
         "values grow without end, though every episode is short",
         "the value of a terminal state is not counted as 0",
         "scratchpg/returns.py",
-        {"delta = r + gamma * np.where(terminated, 0.0, next_v) - v": "delta = r + gamma * next_v - v"},
+        {"A = r + gamma * np.where(terminated, 0.0, next_v) - v": "A = r + gamma * next_v - v"},
         tests=RETURNS,
     ),
     Defect(
@@ -248,7 +248,7 @@ DEFECTS = (
         "advantages are whole numbers where the rewards are",
         "the array of the rewards is filled with the returns, in its own integer type",
         "scratchpg/returns.py",
-        {"np.where(ended, 0.0, gamma), np.empty_like(r)": "np.where(ended, 0.0, gamma), np.empty_like(rewards)"},
+        {"np.where(ended, 0.0, gamma), r.copy()": "np.where(ended, 0.0, gamma), np.array(rewards)"},
         tests=RETURNS,
     ),
     Defect(
@@ -281,7 +281,7 @@ DEFECTS = (
         "NaN as soon as a logit exceeds 709",
         "the maximum is not subtracted before exp",
         "scratchpg/softmax.py",
-        {"shifted = z - largest": "shifted = z.copy()"},
+        {"np.maximum(z, largest + LOWEST) - largest": "np.maximum(z, LOWEST)"},
         tests=SOFTMAX,
     ),
     Defect(
