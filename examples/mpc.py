@@ -1,6 +1,7 @@
 """MPC, model-predictive control with a learned model (derivation §14), on CartPole-v1 and Pendulum-v1.
 
     python examples/mpc.py
+    python examples/mpc.py bare=True                        with CartPole-v1's own reward
     python examples/mpc.py --env Pendulum-v1 --plot pendulum.png
 
 The reward must be known. For Pendulum-v1 it is the environment's own. CartPole-v1 pays 1 per step, which is of no use
@@ -29,19 +30,33 @@ def swing_up(states, actions, next_states):
     return -(np.arctan2(sin, cos) ** 2) - 0.1 * velocity**2 - 0.001 * actions[:, 0] ** 2
 
 
+def alive(states, actions, next_states):
+    """CartPole-v1's own reward."""
+    return 1.0
+
+
+def fallen(states):
+    """Where an episode of CartPole-v1 ends, which plans of `alive` must know."""
+    x, _, angle, _ = states.T
+    return (abs(x) > 2.4) | (abs(angle) > 0.2095)
+
+
 REWARDS = {"CartPole-v1": upright, "Pendulum-v1": swing_up}
 
 
-def learn(run, hidden, horizon, n_plans, n_elites, n_rounds, **settings):
+def learn(run, hidden, horizon, n_plans, n_elites, n_rounds, bare, **settings):
     """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
     env = run.make_env()  # gymnasium.make(id)
     if run.env_id not in REWARDS:
         raise ValueError(f"the reward must be known: {run.env_id} is none of {', '.join(REWARDS)}")
+    if bare and run.env_id != "CartPole-v1":
+        raise ValueError(f"bare=True is for CartPole-v1, not {run.env_id}")
     if run.args.save or run.args.load:
         raise ValueError("--save and --load are for networks: what this chapter learns is several, and a search")
     models = [Dynamics.for_env(env, hidden, run.rng) for _ in range(3)]
     search = {"horizon": horizon, "n_plans": n_plans, "n_elites": n_elites, "n_rounds": n_rounds}
-    policy = Planner(env=env, models=models, reward=REWARDS[run.env_id], **search)
+    own = {"reward": alive, "terminal": fallen} if bare else {"reward": REWARDS[run.env_id]}
+    policy = Planner(env=env, models=models, **own, **search)
     for progress in run.updates(mpc.train(env, policy, rng=run.rng, **settings), policy):
         run.show(progress)
 
@@ -54,6 +69,7 @@ SETTINGS = {
         "n_plans": 300,
         "n_elites": 30,
         "n_rounds": 4,
+        "bare": False,
     },
     "CartPole-v1": {
         "total_steps": 150,
@@ -84,6 +100,7 @@ cli.OF_LEARN |= {
     "n_plans": "plans drawn in each round of a search",
     "n_elites": "M, the best of them, to which the next round is fitted",
     "n_rounds": "rounds of a search (14.4)",
+    "bare": "plan for CartPole-v1's own reward, 1 for each step",
 }
 
 if __name__ == "__main__":

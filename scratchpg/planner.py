@@ -91,14 +91,14 @@ def fit(planner: Planner, elites: Array) -> Array:
 def imagined_returns(planner: Planner, state: Array, plans: Array, predict: Model | None = None) -> Array:
     """(14.3)  R̂ of plans from one state (n,), (N,): all plans of all models in one pass per step, by `together`."""
     N, M = len(plans), len(planner.models)
-    predict, actions = predict or together(planner.models, N), np.concatenate([plans] * M)
+    predict, actions = predict or together(planner.models, N), np.concatenate([plans.swapaxes(0, 1)] * M, axis=1)
     next_s, R, going = np.tile(state, (M * N, 1)), np.zeros(M * N), np.array(True)
-    for k in range(planner.horizon):
-        s, a = next_s, actions[:, k]
+    for k, a in enumerate(actions):  # a_k of all rows
+        s = next_s
         if planner.terminal:
             going = going & ~planner.terminal(s)
         next_s = predict(s, a)
-        R += going * planner.gamma**k * planner.reward(s, a, next_s)
+        R += planner.gamma**k * going * planner.reward(s, a, next_s)
     return R.reshape(M, N).mean(axis=0)
 
 

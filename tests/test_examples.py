@@ -327,9 +327,10 @@ def test_settings_of_the_script_itself_have_doors(script, args, message, run):
         ("throughput", "--peers", "--peers needs stable_baselines3 and torch: pip install stable-baselines3"),
         ("async_speedup", "--delay nan", "--delay a number of milliseconds"),
         ("async_speedup", "--workers 0", "--workers and --seeds must be at least 1"),
+        ("mpc", "bare=True --env Pendulum-v1", "bare=True is for CartPole-v1, not Pendulum-v1"),
     ],
 )
-def test_benchmarks_refuse_wrong_use(script, args, message, run, monkeypatch):
+def test_scripts_refuse_what_they_alone_can_tell_is_wrong(script, args, message, run, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     status, out, err = run(script, *args.split())
     assert (status, out) == (2, "") and re.fullmatch(r"error: .*\n", err) and message in err

@@ -122,7 +122,7 @@ MODEL_DEFECTS = (
         "MPC: the last action of every plan is arbitrary",
         "a plan of H actions is followed for H - 1 steps",
         "scratchpg/planner.py",
-        {"for k in range(planner.horizon):": "for k in range(planner.horizon - 1):"},
+        {"enumerate(actions):": "enumerate(actions[:-1]):"},
         tests=PLANNER,
     ),
     Defect(
