@@ -75,7 +75,7 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
     run = None
     hear_sigterm()
     try:
-        keep_memory()  # the runs of throughput.py: PPO 1.15 to 1.35 times as fast, REINFORCE 1.1 times, A2C as before
+        keep_memory()  # PPO 64 x 128 and the baseline of throughput.py 1.1 times as fast, others as before
         run = Run(train, settings, args)
         sys.exit(run.carry_out(learn))
     except Terminated:
