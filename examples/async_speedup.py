@@ -93,9 +93,9 @@ def draw(figure, workers, rates, seconds):
 def main():
     args = cli.study(
         __doc__,
-        workers=dict(type=int, nargs="+", help="numbers of workers to try (default: 1 2 4 8 16)"),
-        delay=dict(type=float, help="ms that a step waits (default: 2)"),
-        goal=dict(type=float, help="mean return to reach (default: 200)"),
+        workers=dict(type=int, nargs="+", help=f"numbers of workers to try (default: {USUAL['workers']})"),
+        delay=dict(type=float, help=f"ms that a step waits (default: {USUAL['delay']})"),
+        goal=dict(type=float, help=f"mean return to reach (default: {USUAL['goal']})"),
         seeds=dict(type=int, default=1, help="runs of each, of which the median counts"),
     )
     for name, value in (SMOKE if args.smoke else USUAL).items():

@@ -72,10 +72,10 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
     for k in range(15):
         before, bent = slopes, bends
         slopes, bends, h = _differences(f, theta, 10.0**-k)
-        L = 10 * h / eps**0.2
-        noise = 16 * eps * np.maximum(abs(here), np.maximum(abs(slopes), abs(bends) * L) * L)  # of f
+        L = 10 * h / eps**0.2  # 10 at first; within L, f changes by some f' L + f'' L²
+        noise = 16 * eps * np.maximum(abs(here), np.maximum(abs(slopes), abs(bends) * L) * L)  # what f is rounded by
         doubt = np.maximum(abs(slopes - before), h * abs(bends - bent))  # at a kink the second stays as it is
-        least = np.inf if k < 2 else 1e-5 * (abs(slopes) + abs(bends) * L)
+        least = np.inf if k < 2 else 1e-5 * (abs(slopes) + abs(bends) * L)  # so that noise / h can't excuse all
         settled = doubt <= rtol * abs(slopes) + np.minimum(noise / h, least) + eps**2  # not where one is NaN
         rounding = np.where(settled, max(noise[settled], default=0) / h + eps**2, 0)
         excess = np.maximum(abs(gradient - slopes) - rounding, 0)

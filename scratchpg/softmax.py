@@ -33,13 +33,14 @@ class Softmax:
         logits = np.asarray(logits)
         if logits.ndim != 2 or logits.dtype.kind not in "fc":
             raise ValueError(f"logits must be floats of shape (B, A), not {describe(logits)}")
-        self.logits, self.cache, self.parameters = logits, cache, logits  # the last is what every distribution has
+        self.logits, self.cache = logits, cache
+        self.parameters = logits  # as every distribution calls them
 
     @cached_property
     def log_probabilities(self) -> Array:
         """log π_a = z_a - max z - log Σ_b exp(z_b - max z), (B, A): finite, however large the logits are.
 
-        A logit of -inf masks its action: π_a = 0, and log π_a is LOWEST instead of -inf, so that 0 log 0 is 0.
+        A logit of -inf masks its action: π_a = 0, and log π_a is at least LOWEST, not -inf, so that 0 log 0 is 0.
         """
         # asfortranarray stores it by columns: with few actions, a sum of columns is ten times as fast at 2,048 rows.
         # `.real` is for tests, which take derivatives by complex logits: these have no maximum.
