@@ -20,9 +20,12 @@ from contextlib import closing
 import cli
 import gymnasium as gym
 import numpy as np
+from mpc import swing_up
 
-from scratchpg import Policy, QNetwork, SoftmaxPolicy, Value, a2c, actor_critic, baseline, dqn, ppo, rainbow, reinforce
+from scratchpg import Dynamics, Planner, Policy, QNetwork, SoftmaxPolicy, Value
+from scratchpg.algorithms import a2c, actor_critic, baseline, dqn, ppo, rainbow, reinforce
 from scratchpg.optim import Adam
+from scratchpg.planner import plan
 from scratchpg.plumbing.run import get_threads, undisturbed
 from scratchpg.replay import PrioritizedReplay, Replay
 from scratchpg.rollout import Batch
@@ -191,6 +194,26 @@ def ppo_update(B, hidden):
     return update, alone
 
 
+def mpc_plan():
+    """A function that finds one plan by models of 64-64; and one of its matrix products alone."""
+    env = gym.make("Pendulum-v1")
+    planner = Planner(env=env, models=[Dynamics.for_env(env, rng=m) for m in range(3)], reward=swing_up)
+    state, rng = env.reset(seed=0)[0], np.random.default_rng(0)
+    of_models = [products(model, planner.n_plans, backward=False) for model in planner.models]
+
+    def search():
+        plan(planner, state, rng)
+        return 1
+
+    def alone():
+        for _ in range(planner.n_rounds * planner.horizon):
+            for of_model in of_models:
+                of_model()
+        return 1
+
+    return search, alone
+
+
 def peer(env_id, train, n_envs, settings, hidden):
     """Stable-Baselines3's agent at the same hyperparameters and nets, as a function like `training`'s; or None."""
     import stable_baselines3 as sb3
@@ -347,11 +370,12 @@ def main():
 
     peers = "   PyTorch    ratio" if args.peers else ""
     print(f"\n{'one update of PPO, both nets':34}{'µs':>10}{'products':>11}{'ratio':>9}{peers}")
-    for B in BATCHES:
-        steps = [*ppo_update(B, hidden), *([torch_update(B, hidden)] if args.peers else [])]
+    for B in (*BATCHES, None):
+        steps = [*ppo_update(B, hidden), *([torch_update(B, hidden)] if args.peers else [])] if B else mpc_plan()
         times = [[1e6 / bare_rate(step, args.seconds / 8) for step in steps] for _ in range(5)]
         whole, limit, *torch = np.median(times, axis=0)
-        print(f"{f'batch {B}':34}{whole:10,.0f}{limit:11,.0f}{whole / limit:9.2f}", end="")
+        name = f"batch {B}" if B else "one plan of MPC, 3 nets of 64-64"
+        print(f"{name:34}{whole:10,.0f}{limit:11,.0f}{whole / limit:9.2f}", end="")
         print("".join(f"{x:10,.0f}{x / whole:9.1f}" for x in torch), flush=True)
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from .dynamics import Dynamics
-from .mlp import MLP
 from .plumbing import check
 from .plumbing.check import AnyEnv, Array
 
@@ -78,7 +78,8 @@ def draw(planner: Planner, q: Array, rng: np.random.Generator) -> Array:
     if planner.actions == "Box":
         noise = rng.standard_normal((planner.n_plans, *q[0].shape))
         return np.clip(q[0] + q[1] * noise, planner.low, planner.high)
-    return (q / rng.standard_exponential((planner.n_plans, *q.shape))).argmax(axis=2)  # P(a) = q_a: `Softmax.sample`
+    u = rng.random((planner.n_plans, len(q), 1))
+    return (u >= q.cumsum(axis=1)[:, :-1]).sum(axis=2)  # P(a) = q_a: a is how many of the sums u has passed
 
 
 def fit(planner: Planner, elites: Array) -> Array:
@@ -90,43 +91,41 @@ def fit(planner: Planner, elites: Array) -> Array:
 
 def imagined_returns(planner: Planner, state: Array, plans: Array, predict: Model | None = None) -> Array:
     """(14.3)  R̂ of plans from one state (n,), (N,): all plans of all models in one pass per step, by `together`."""
-    N, M = len(plans), len(planner.models)
+    (N, H), M = plans.shape[:2], len(planner.models)
     predict, actions = predict or together(planner.models, N), np.concatenate([plans.swapaxes(0, 1)] * M, axis=1)
-    next_s, R, going = np.tile(state, (M * N, 1)), np.zeros(M * N), np.array(True)
-    for k, a in enumerate(actions):  # a_k of all rows
-        s = next_s
-        if planner.terminal:
-            going = going & ~planner.terminal(s)
-        next_s = predict(s, a)
-        R += planner.gamma**k * going * planner.reward(s, a, next_s)
-    return R.reshape(M, N).mean(axis=0)
+    states = np.array([*accumulate(actions, predict, initial=np.tile(state, (M * N, 1)))])  # s_0 … s_H of all rows
+    s, a, next_s = (x.reshape(H * M * N, *x.shape[2:]) for x in (states[:-1], actions, states[1:]))
+    r = np.broadcast_to(planner.reward(s, a, next_s), H * M * N).reshape(H, M * N)
+    if planner.terminal:
+        r = r * np.logical_and.accumulate(~planner.terminal(s).reshape(H, M * N))  # Π_{j≤k}
+    return (planner.gamma ** np.arange(H) @ r).reshape(M, N).mean(axis=0)
 
 
 def together(models: Sequence[Model], N: int) -> Model:
     """All models as one function of M N rows: the first N are for the first model, the next N for the second, …"""
-    M, nets = len(models), [folded(model) for model in models if isinstance(model, Dynamics)]
-    if len(nets) < M or len({(net.sizes, net.theta.dtype) for net in nets}) > 1:
+    M, members = len(models), [model for model in models if isinstance(model, Dynamics)]
+    if len(members) < M or len({(f.sizes, f.theta.dtype) for f in members}) > 1:
         return lambda s, a: np.concatenate([f(s[m * N :][:N], a[m * N :][:N]) for m, f in enumerate(models)])
-    of_all = zip(*(net.layers for net in nets), strict=True)  # b is repeated, as adding one row to N rows is slow
-    layers = [(np.stack([W for W, _ in layer]), np.repeat([b for _, b in layer], N, axis=1)) for layer in of_all]
-    one_hot = np.eye(nets[0].sizes[0] - nets[0].sizes[-1], dtype=nets[0].theta.dtype)
+    of_all = zip(*(f.net.layers for f in members), strict=True)
+    W_1, *deeper = layers = [np.stack([np.concatenate(W_b) for W_b in layer]) for layer in of_all]  # W_l above b_l
+    (n, d, *_), dtype = members[0].sizes, W_1.dtype
+    mu, sigma, mu_d, sigma_d = np.stack([f.scales for f in members], axis=1)[:, :, None]  # each (M, 1, n)
+    W_1[:, :n] /= sigma.swapaxes(1, 2)  # the scales are folded into the first and the last layer
+    W_1[:, -1:] -= mu @ W_1[:, :n]
+    layers[-1] *= sigma_d
+    layers[-1][:, -1:] += mu_d
+    x, y_1 = np.ones((M, N, W_1.shape[1]), dtype), np.empty((M, N, W_1.shape[2]), dtype)  # x = (s, a, 1), 1 for b_1
+    # Adding a row to N rows is slow, so b is repeated; and new memory for y in each step would cost more than tanh
+    hidden = [(W[:, :-1], np.repeat(W[:, -1:], N, axis=1), np.empty((M, N, W.shape[2]), dtype)) for W in deeper]
+    one_hot = np.eye(d, dtype=dtype)
 
     def at_once(states: Array, actions: Array) -> Array:
         a = one_hot.take(actions, axis=0) if actions.dtype.kind in "iu" else actions
-        h = np.concatenate([states, a], axis=1, dtype=one_hot.dtype).reshape(M, N, -1)
-        for W, b in layers:
-            h = np.matmul(h if W is layers[0][0] else np.tanh(h, out=h), W)
-            h += b
-        return states + h.reshape(states.shape)
+        x[..., :n], x[..., n:-1] = states.reshape(M, N, n), a.reshape(M, N, d)
+        y = np.matmul(x, W_1, out=y_1)
+        for W, b, out in hidden:
+            y = np.matmul(np.tanh(y, out=y), W, out=out)
+            y += b
+        return states + y.reshape(states.shape)
 
     return at_once
-
-
-def folded(model: Dynamics) -> MLP:
-    """The net as it is now, with the scales folded into W_1, b_1, W_L, b_L: it maps (s_t, a_t) to s_{t+1} - s_t."""
-    net, d = MLP(model.net.sizes, theta=model.theta.copy()), model.sizes[1]
-    (mu, sigma, mu_d, sigma_d), (W_L, b_L) = model.scales.astype(net.theta.dtype), net.layers[-1]
-    net.absorb(np.append(mu, np.zeros(d)), np.append(sigma, np.ones(d)))
-    W_L *= sigma_d
-    b_L[:] = b_L * sigma_d + mu_d
-    return net

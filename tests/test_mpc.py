@@ -1,6 +1,7 @@
 """MPC: the search at its edges, the planner as a policy, `train` step by step. (Its equations: derivation/.)"""
 
 import itertools
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -125,6 +126,17 @@ def test_plans_are_clipped_before_they_are_scored_and_refitted():
     found = plan(planner, np.zeros(1), np.random.default_rng(0))
     assert (found == 3).all()  # all elites are at the bound
     assert min(x.min() for x in seen) >= 1 and max(x.max() for x in seen) <= 3
+
+
+@pytest.mark.parametrize(
+    ("q", "u", "action"),
+    [([0, 0.25, 0.75], 0, 1), ([0.5, 0.25, 0.25], 0.5, 1), ([0.5, 0.5, 0], 0.999, 1), ([0.1] * 10, 1 - 2**-53, 9)],
+)
+def test_no_action_of_probability_0_is_drawn(q, u, action):
+    """Nor one that there is not: ten times 0.1 is less than 1."""
+    rng = SimpleNamespace(random=lambda shape: np.full(shape, u))
+    planner = SimpleNamespace(actions="Discrete", n_plans=2)
+    assert planning.draw(planner, np.array([q]), rng).tolist() == [[action]] * 2
 
 
 def test_a_plan_goes_on_from_the_one_before():

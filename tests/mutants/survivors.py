@@ -255,23 +255,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equivalent: -noise is distributed as noise",
         (
             "together",
-            "if len(nets) <= M or len({(net.sizes, net.theta.dtype) for net in nets}) > 1:",
-        ): "the same numbers, model by model, and slower",
-        (
-            "together",
-            "if len(nets) < M or len({(net.sizes, net.theta.dtype) for net in nets}) >= 1:",
-        ): "the same numbers, model by model, and slower",
-        (
-            "together",
-            "if len(nets) < M or len({(net.sizes, net.theta.dtype) for net in nets}) > 0:",
-        ): "the same numbers, model by model, and slower",
-        (
-            "together",
-            "of_all = zip(*(net.layers for net in nets), strict=False)",
+            "of_all = zip(*(f.net.layers for f in members), strict=False)",
         ): "equivalent: all have the same sizes",
-        (
-            "together.at_once",
-            "h = np.concatenate([states, a], axis=1, dtype=one_hot.dtype).reshape(M, N, -2)",
-        ): "equivalent: to NumPy any negative number is the unknown size",
     },
 }

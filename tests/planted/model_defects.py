@@ -122,7 +122,7 @@ MODEL_DEFECTS = (
         "MPC: the last action of every plan is arbitrary",
         "a plan of H actions is followed for H - 1 steps",
         "scratchpg/planner.py",
-        {"enumerate(actions):": "enumerate(actions[:-1]):"},
+        {"planner.gamma ** np.arange(H) @ r)": "planner.gamma ** np.arange(H - 1) @ r[:-1])"},
         tests=PLANNER,
     ),
     Defect(
@@ -138,7 +138,7 @@ MODEL_DEFECTS = (
         "MPC: plans that end the episode look as good as those that do not",
         "rewards after a terminal state are counted",
         "scratchpg/planner.py",
-        {"going = going & ~planner.terminal(s)": "going = ~planner.terminal(s)"},
+        {"np.logical_and.accumulate(~planner": "(~planner"},
         tests=PLANNER,
     ),
     Defect(
@@ -146,7 +146,7 @@ MODEL_DEFECTS = (
         "MPC: the reward of reaching a goal that ends the episode is never seen",
         "the end is looked at before the reward of the step that leads to it",
         "scratchpg/planner.py",
-        {"going = going & ~planner.terminal(s)": "going = going & ~planner.terminal(predict(s, a))"},
+        {"~planner.terminal(s)": "~planner.terminal(next_s)"},
         tests=PLANNER,
     ),
     Defect(
@@ -154,7 +154,7 @@ MODEL_DEFECTS = (
         "MPC: R̂ is too sure of itself: the errors of the models cancel within every plan",
         "all members see the state that the first of them predicted",
         "scratchpg/planner.py",
-        {"next_s = predict(s, a)": "next_s = predict(np.concatenate([s[:N]] * M), a)"},
+        {"accumulate(actions, predict": "accumulate(actions, lambda s, a: predict(np.concatenate([s[:N]] * M), a)"},
         tests=PLANNER,
     ),
     Defect(
