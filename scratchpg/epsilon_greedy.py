@@ -28,7 +28,7 @@ class EpsilonGreedy:
         if self.z is None:
             return self.outputs
         B, A, N = self.outputs.shape
-        return (Softmax(self.outputs.reshape(-1, N)).probabilities @ self.z).reshape(B, A)  # (11.11)
+        return (Softmax(self.outputs.reshape(B * A, N)).probabilities @ self.z).reshape(B, A)  # (11.11)
 
     def mode(self) -> Array:
         """The action that looks best, (B,)."""

@@ -38,21 +38,21 @@ class Replay:
     def add(self, batch: Batch) -> Array:
         """Store the valid rows of a batch; returns their places. Add every batch of one Collector, and no others."""
         rows = batch.states[:-1], batch.actions, batch.rewards, batch.states[1:], batch.terminated
-        if self.buffer_size < len(rows[0][0]):
-            raise ValueError(f"buffer_size must be at least the number of environments, {len(rows[0][0])}")
+        if self.buffer_size < batch.valid.shape[1]:
+            raise ValueError(f"buffer_size must be at least the number of environments, {batch.valid.shape[1]}")
         if not self.added:
             self.columns = [np.empty((self.buffer_size, *x.shape[2:]), x.dtype) for x in rows]
             self.following = np.empty(self.buffer_size, int)  # where the next step of the episode is; -1: not known
-            self.last = np.full(batch.valid.shape[1], -1)  # where each environment's last row is; -1 after an end
         new = np.arange(self.added, self.added + np.count_nonzero(batch.valid)) % self.buffer_size
         place = np.full(batch.states.shape[:2], -1)  # of each row in the ring; the row after the last is not known
         place[:-1][batch.valid] = new
         following = np.where(batch.ended, -1, place[1:])
-        same = (batch.first_t > 0) & (self.last >= 0)  # row 0 goes on with the episode of the last batch
-        self.following[self.last[same]] = place[0, same]
+        if self.added:
+            same = (batch.first_t > 0) & (self.last >= 0)  # row 0 goes on with the episode of the last batch
+            self.following[self.last[same]] = place[0, same]
         for column, x in zip((*self.columns, self.following), (*rows, following), strict=True):
             column[new] = x[batch.valid]  # overwrites the oldest, to which no `following` of a newer one points
-        self.last = np.where(batch.ended[-1], -1, place[-2])
+        self.last: Array = place[-2]  # where each environment's last row is; -1 if that was no step
         self.added += len(new)
         return new
 
@@ -97,7 +97,7 @@ class PrioritizedReplay(Replay):
         """One from each of B equal parts of Σ p^ω.   (11.9)  w_i = (N P(i))^{-β} / max_j (…), the max of this batch."""
         total = self.levels[-1].sum()
         i = self.find((np.arange(batch_size) + rng.random(batch_size)) / batch_size * total)
-        weights = (len(self) * self.levels[0].reshape(-1)[i] / total) ** -self.beta
+        weights = (len(self) * self.levels[0].ravel()[i] / total) ** -self.beta
         return self.at(i, weights / weights.max())
 
     def find(self, mass: Array) -> Array:
@@ -116,6 +116,6 @@ class PrioritizedReplay(Replay):
         self.largest = max(self.largest, abs(errors).max())
         p = (abs(errors) + 1e-6) ** self.priority_exponent
         for level in self.levels:
-            level.reshape(-1)[i] = p
+            level.ravel()[i] = p
             i = i // 64
             p = level[i].sum(axis=1)

@@ -125,6 +125,17 @@ def test_gradients_meet_finite_differences(seed):
     check(lambda theta: TwinQ(q.sizes, theta=theta).mse(*rows), q.mse_gradient(*rows), q.theta)
 
 
+def test_where_the_twins_agree_they_count_as_one():
+    """min(Q, Q) = Q: the gradient is as if the second were the larger."""
+    rng, (policy, q) = np.random.default_rng(0), networks(gym.make("Pendulum-v1"), dtype=float)
+    q.nets[1].theta[:] = q.nets[0].theta
+    states, noise = rng.standard_normal((5, 3)), rng.standard_normal((5, 1))
+    equal, _ = sac.gradient(policy, q, states, noise, ent_coef=0.0)
+    q.nets[1].layers[-1][1][:] += 1
+    larger, _ = sac.gradient(policy, q, states, noise, ent_coef=0.0)
+    assert equal.any() and same_bits(equal, larger)
+
+
 def test_the_same_seed_gives_the_same_bits_and_how_many_samples_are_drawn_changes_no_first_action():
     def train(**settings):
         env = gym.make("Pendulum-v1")

@@ -106,9 +106,9 @@ def test_eq_11_3_semi_gradient(seed):
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.05, 0.3, 1.0])
 def test_eq_11_4_epsilon_greedy(epsilon):
-    """P(greedy) = 1 - ε + ε/A, P(another) = ε/A: all draws, on a grid of the first number."""
+    """P(greedy) = 1 - ε + ε/A, P(another) = ε/A: all draws, on a grid of the first number, which may be 0 but not 1."""
     A, K = 4, 100
-    u, any_action = np.meshgrid((np.arange(K) + 0.5) / K, np.arange(A))
+    u, any_action = np.meshgrid(np.arange(K) / K, np.arange(A))
     values = np.tile([0.0, 2.0, 1.0, -1.0], (u.size, 1))
     drawn = EpsilonGreedy(values, epsilon).sample(Scripted(u.ravel(), any_action.ravel()))
     agree(np.bincount(drawn, minlength=A) / drawn.size, epsilon / A + (1 - epsilon) * np.array([0, 1, 0, 0]))

@@ -101,6 +101,7 @@ MODULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 ENOUGH = 0.95
 SLOWER = 5  # a mutant that takes so many times as much processor time as everything before it may never end: killed
+MEMORY = 4 * 2**30  # bytes: a mutant that asks for more and more gets a MemoryError
 
 
 def main() -> int:
@@ -202,6 +203,7 @@ def child(name: str, code: CodeType, files: list[str], seconds: int) -> None:
             hypothesis.settings.load_profile("mutants")
 
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     sys.meta_path.insert(0, Finder)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1), os.dup2(silence, 2)

@@ -1,6 +1,9 @@
 """The mutants that no test can kill, or need kill, and why: {module: {(function, mutated statement): reason}}."""
 
 SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
+    "softmax": {
+        ("", "LOWEST = -2e+30"): "how low is a convention: exp of it is 0, and sums with it are finite",
+    },
     "mlp": {
         (
             "MLP.theta",
@@ -123,16 +126,6 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "return loss(policy, *rows) < before and mean(old.kl(policy(rows[0]))) < delta",
         ): "a KL of just δ is one of measure 0",
     },
-    "epsilon_greedy": {
-        (
-            "EpsilonGreedy.values",
-            "return (Softmax(self.outputs.reshape(-2, N)).probabilities @ self.z).reshape(B, A)",
-        ): "equivalent: to NumPy any negative number is the unknown size",
-        (
-            "EpsilonGreedy.sample",
-            "return np.where(rng.random(B) <= self.epsilon, rng.integers(A, size=B), self.mode())",
-        ): "equal but for once in 2⁵³ draws",
-    },
     "q": {
         (
             "QNetwork.__init__",
@@ -169,27 +162,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "for net, (sizes, inputs), d_Q in zip(self.nets, caches, d_values, strict=False):",
         ): "equivalent: there are two nets, two caches and two rows",
     },
-    "algorithms/sac": {
-        (
-            "gradient",
-            "smaller = np.stack([values[0] <= values[1], values[0] >= values[1]])",
-        ): "equal but where two networks agree to the bit",
-        ("gradient", "smaller = np.stack([values[0] < values[1], values[0] > values[1]])"): "the same",
-    },
     "replay": {
-        ("Replay.add", "if self.buffer_size < len(rows[1][0]):"): "equivalent: all have N columns",
-        (
-            "Replay.add",
-            "self.last = np.full(batch.valid.shape[1], 1)",
-        ): "equivalent: what is written at that place is overwritten by the row that comes there",
-        (
-            "Replay.add",
-            "self.last = np.full(batch.valid.shape[1], -0)",
-        ): "equivalent: what is written at that place is overwritten by the row that comes there",
-        (
-            "Replay.add",
-            "self.last = np.full(batch.valid.shape[1], -2)",
-        ): "equivalent: any negative number says that it is not known",
         (
             "Replay.add",
             "place = np.full(batch.states.shape[:2], -2)",
@@ -202,31 +175,11 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "Replay.add",
             "for column, x in zip((*self.columns, self.following), (*rows, following), strict=False):",
         ): "equivalent: there are six of each",
-        (
-            "Replay.add",
-            "self.last = np.where(batch.ended[-1], 1, place[-2])",
-        ): "equivalent: after an end comes a reset row, which goes on with nothing",
-        (
-            "Replay.add",
-            "self.last = np.where(batch.ended[-1], -0, place[-2])",
-        ): "equivalent: after an end comes a reset row, which goes on with nothing",
-        (
-            "Replay.add",
-            "self.last = np.where(batch.ended[-1], -2, place[-2])",
-        ): "equivalent: any negative number says that it is not known",
         ("PrioritizedReplay.sample", "total = self.levels[-0].sum()"): "equivalent: both are the sum of all",
         (
             "PrioritizedReplay.sample",
-            "weights = (len(self) * self.levels[0].reshape(-1)[i] * total) ** (-self.beta)",
+            "weights = (len(self) * self.levels[0].ravel()[i] * total) ** (-self.beta)",
         ): "equivalent: a common factor is divided out by the maximum",
-        (
-            "PrioritizedReplay.sample",
-            "weights = (len(self) * self.levels[0].reshape(-2)[i] / total) ** (-self.beta)",
-        ): "equivalent: to NumPy any negative number is the unknown size",
-        (
-            "PrioritizedReplay.update",
-            "level.reshape(-2)[i] = p",
-        ): "equivalent: to NumPy any negative number is the unknown size",
     },
     "squashed": {
         ("log_slope", "u = np.where(u.real <= 0, -u, u)"): "equivalent: -0 is 0",
