@@ -124,7 +124,7 @@ class Behaviour:
     def __init__(self, q: QNetwork, fraction: float, last: float) -> None:
         check.unit(exploration_final_eps=last)
         check.positive(exploration_fraction=fraction)
-        self.q, self.net, self.outputs, self.theta = q, q.net, q.outputs, q.theta
+        self.q, self.net, self.outputs, self.theta = q, q.net, q.outputs, q.theta  # what a Collector looks at
         self.fraction, self.last = fraction, last
         self.explore(0.0)
 

@@ -98,7 +98,7 @@ class SquashedGaussian:
 
 
 class SquashedGaussianPolicy(Policy):
-    """(12.9)  For an action space that is a bounded Box: a in (-1, 1)^d, which the collector stretches to the bounds.
+    """(12.9)  For a bounded Box of actions: a in (-1, 1)^d, which Collector and `evaluate` stretch to the bounds.
 
     sizes: (observation, *hidden, d), all of them. The net has 2d outputs, μ and z. log σ = 5 tanh(z/5) stays within
     ±5, is nearly z where z is small, and, unlike a clip, has a gradient everywhere. σ starts near 1, a about uniform.

@@ -103,7 +103,7 @@ def train(
                 g, entropy = gradient(policy, q, batch.states, noise, ent_coef=alpha)
                 gradient_norm = actor.step(g)
                 if learn_ent_coef:
-                    alpha *= math.exp(-rate * (entropy - H_bar))  # (12.14)
+                    alpha *= math.exp(-rate * (entropy - H_bar))  # (12.14), of α instead of log α
                 follow(target, q, tau)
             yield collector.progress(ent_coef=alpha, entropy=entropy, gradient_norm=gradient_norm)
 
