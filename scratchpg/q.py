@@ -15,8 +15,8 @@ from .plumbing.check import AnyEnv, Array, Rng
 class QNetwork(Network):
     """Q_φ(s,·). sizes: (observation, *hidden, actions), all of them. The switches:
 
-    dueling          (11.7)   Q_a = V + A_a - mean_b A_b; V and A are outputs of one net
-    atoms, v_range   (11.11)  N logits for each action, of N atoms evenly from v_min to v_max; (11.7) is then per atom
+    dueling          (11.7)   Q_a = V + A_a - mean_b A_b; one net puts out V and A; with atoms, atom by atom
+    atoms, v_range   (11.11)  N logits for each action, one for each of N atoms, which go evenly from v_min to v_max
     noisy            (11.14)  w = μ + σ ⊙ ε for every weight; φ is (μ, σ); ε is the noise that `draw` makes, else 0
 
     >>> q = QNetwork((4, 16, 2), rng=0, dueling=True)
@@ -92,7 +92,7 @@ class QNetwork(Network):
             mu, sigma = self.theta.reshape(2, -1)
             net = MLP(net.sizes, theta=mu + sigma * noise)  # (11.14)
         y, inputs = net.forward(states)
-        outputs = y.reshape(len(y), self.outputs + self.dueling, -1)  # (B, A, N), or with V (B, 1 + A, N); else N = 1
+        outputs = y.reshape(len(y), self.outputs + self.dueling, -1)  # (B, A, N), N = 1 without atoms; A + 1 if dueling
         if self.dueling:
             V, A = outputs[:, :1], outputs[:, 1:]
             outputs = V + A - A.mean(axis=1, keepdims=True)  # (11.7)
