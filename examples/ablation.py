@@ -58,7 +58,7 @@ def main():
         last = [run[-1] for run in runs]
         rows.append([name, f"{np.isfinite(solved).sum()}/{len(runs)}", np.median(solved), np.median(last), min(last)])
         curves[name] = np.median(runs, axis=0)
-        print(name, *(f"{x:.0f}" for run in runs for x in (*run, np.nan)), flush=True)
+        print(name, *(f"{x:.0f}" for run in runs for x in (*run, np.nan)), flush=True)  # nan ends a run
     columns = {"switches": "", "solved": "", "steps: median": ",.0f", "last: median": ".0f", "last: worst": ".0f"}
     cli.table(f"Rainbow on CartPole-v1, {total_steps:,} steps, {len(runs)} run(s) of each", columns, rows)
     cli.figure(args, draw, curves, panels=1)

@@ -17,10 +17,13 @@ CELLS, SLIP = 6, 0.2
 
 
 def corridor(horizon):
-    """Begin in cell 2. Action 0 goes left, 1 right; the left end pays 1 a step, the right end 3 and is terminal."""
+    """Begin in cell 2. Action 0 goes left, 1 right, or the other way with probability SLIP; the left end pays 1 a step,
+    the right end 3 and is terminal."""
     P, r = np.zeros((2, CELLS, 2, CELLS))
-    for s, a, p in ((s, a, p) for s in range(CELLS) for a in range(2) for p in (SLIP, 1 - SLIP)):
-        P[s, a, np.clip(s + (1 if (a == 1) == (p > 0.5) else -1), 0, CELLS - 1)] += p
+    for s in range(CELLS):
+        for a, step in enumerate((-1, 1)):
+            P[s, a, np.clip(s + step, 0, CELLS - 1)] += 1 - SLIP
+            P[s, a, np.clip(s - step, 0, CELLS - 1)] += SLIP
     r[:, :, 0], r[:, :, -1] = 1, 3
     return FiniteMDP(np.eye(CELLS)[2], P, r, horizon=horizon, terminal=np.eye(CELLS)[-1])
 
@@ -33,8 +36,10 @@ def counted(mdp, n, rng):
 
 
 def lemma(mdp, model, policy):
-    """(14.6)  Σ_t E_{d_t of the model}[(r̂ - r) + (P̂ - P) V_{t+1}]."""
-    (V, _), pi, d, total = mdp.values(policy, 1.0), policy(np.eye(CELLS)).probabilities, model.start, 0.0
+    """(14.6)  Σ_t E_{d_t of the model}[(r̂ - r) + (P̂ - P) V_{t+1}], for γ = 1."""
+    V, _ = mdp.values(policy, 1.0)
+    pi = policy(np.eye(CELLS)).probabilities
+    d, total = model.start, 0.0  # d_t: P(s_t = s) in the model
     for v in V[1:]:
         Q_hat, Q = ((m.transition * (m.reward + v)).sum(axis=2) for m in (model, mdp))
         total += d @ (pi * (Q_hat - Q)).sum(axis=1)
@@ -48,12 +53,13 @@ def errors(horizon, n, runs, rng):
     V_best, Q_best = mdp.optimal(1.0)
     for _ in range(runs):
         model = counted(mdp, n, rng)
-        gap, (V_hat, Q_hat) = model.objective(policy, 1.0) - mdp.objective(policy, 1.0), model.optimal(1.0)
+        gap = model.objective(policy, 1.0) - mdp.objective(policy, 1.0)
+        V_hat, Q_hat = model.optimal(1.0)
         optimism = V_hat - model.followed(Q_best.argmax(axis=2), 1.0)
         loss = V_best - mdp.followed(Q_hat.argmax(axis=2), 1.0)
         rows.append([abs(gap - lemma(mdp, model, policy)), gap**2, optimism[0, 2], loss[0, 2]])
-    (_, square, *means), worst = np.mean(rows, axis=0), np.max(rows, axis=0)[0]
-    return worst, np.sqrt(square), *means
+    _, square, *means = np.mean(rows, axis=0)
+    return np.max(rows, axis=0)[0], np.sqrt(square), *means
 
 
 def mpc(mdp, steps):

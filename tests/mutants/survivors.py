@@ -225,7 +225,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equivalent: to NumPy any negative number is the unknown size",
         (
             "PrioritizedReplay.update",
-            "level.reshape(-2)[i] = p",
+            "level.reshape(-2)[i] = sums",
         ): "equivalent: to NumPy any negative number is the unknown size",
     },
     "squashed": {

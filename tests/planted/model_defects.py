@@ -16,7 +16,7 @@ MODEL_DEFECTS = (
         {
             "shuffler.integers(known, total, (len(models), total - known))": "shuffler.integers(0, total, "
             "(len(models), total))",
-            "rows = np.concatenate([rows, own], axis=1)": "rows = own",
+            "rows = np.concatenate([rows, drawn], axis=1)": "rows = drawn",
         },
         tests=MPC,
     ),
