@@ -2,7 +2,8 @@
 
     ∂f/∂θ_i ≈ D(h) + [ D(h) - D(2h) ] / 3,   D(h) = [ f(θ + h e_i) - f(θ - h e_i) ] / 2h
 
-With h = ε^(1/5), ε the spacing of floats, it is off by about ε^(4/5): 3e-13 in float64, 7e-16 in 80-bit longdouble.
+With h = ε^(1/5), where ε is the spacing of the floating-point numbers, it is off by about ε^(4/5): 3e-13 in float64,
+7e-16 in longdouble where that is the 80-bit type.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from .plumbing.check import INTEGER, REAL, Array, describe
 
 
 def finite_difference(f: Callable[[Array], Any], theta: Array) -> Array:
-    """The gradient (P,) of f at θ, in the dtype of θ. The last of 4 P + 1 calls is at θ: f may write into a network.
+    """The gradient of f: (P,) → number at θ, (P,), in the dtype of θ; TypeError for float32.
+
+    It takes 4 P + 1 evaluations. The last is at θ itself, so a network that f writes into has its own θ again.
 
     >>> finite_difference(lambda theta: theta @ theta, np.array([1.0, 2.0])).round(10)
     array([2., 4.])
@@ -46,9 +49,11 @@ def _differences(f: Callable[[Array], Any], theta: Array, shrink: float = 1.0) -
 def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, rtol: float = 1e-6) -> float:
     """Compare a gradient (P,) of f at θ with finite differences; return the worst relative error, or raise.
 
-    A component's error is relative to its own size, after what the rounding of f explains is subtracted: about ε^(4/5)
-    of f, of the largest component or of the largest second derivative; what is smaller can't be checked. AssertionError
-    names the component with the worst error, if that exceeds rtol or is NaN. ValueError says what is wrong with f.
+    Where they differ, h becomes 10 times smaller until two differences agree, as f may bend within it. The error of a
+    component is relative to its own size, after what the rounding of f explains is subtracted: about ε^(4/5) of f, of
+    the largest component or of the largest second derivative; smaller ones can't be checked. AssertionError names the
+    worst component if its error exceeds rtol, or is NaN. ValueError says what is wrong with f: no finite number, not
+    the same twice, in float32, or the differences agree for no h. The last call of f is at θ.
 
     >>> theta = np.array([1.0, 2.0])
     >>> check_gradient(lambda theta: theta @ theta, 2 * theta, theta) < 1e-10
@@ -58,42 +63,36 @@ def check_gradient(f: Callable[[Array], Any], gradient: Array, theta: Array, *, 
     if gradient.shape != theta.shape or not theta.size:
         raise ValueError(f"gradient and theta must have one shape, not empty; got {gradient.shape}, {theta.shape}")
     here = f(theta.copy())
-    if not isinstance(np.asarray(here)[()], (*REAL, *INTEGER)) or not np.isfinite(here):
+    if np.ndim(here) or not isinstance(np.asarray(here)[()], (*REAL, *INTEGER)) or not np.isfinite(here):
         raise ValueError(f"f(theta) must be a finite number, not {describe(here)}")
-    slopes, rounding = _settled(f, here, theta, rtol)  # NaN where f is rough: no two differences agree
-    other = theta * 1.001 + 0.001
-    there, rounded, again = map(f, [other, np.float32(other).astype(theta.dtype), theta.copy()])  # the last is at θ
-    if again != here:
+    if f(theta.copy()) != here:
         raise ValueError("f(theta) is not the same twice: f must be a function of theta alone, without random numbers")
-    moved = 1e6 * np.finfo(theta.dtype).eps * abs(here) < abs(there - here) < np.inf  # so far that 24 bits must matter
-    if moved and there in (rounded, np.float32(there)):
-        raise ValueError("f computes in float32, too coarse for finite differences: make its networks of float64")
-    rough, excess = np.isnan(slopes), np.maximum(abs(gradient - slopes) - rounding, 0)
-    error = np.where(rough | (excess == 0), 0, excess / np.maximum(abs(gradient), abs(slopes)))
-    i = int(error.argmax())  # a NaN of the gradient comes first
-    if not error[i] <= rtol:
-        said = f"gradient[{i}] is {gradient[i]!s}, finite differences say {slopes[i]!s}"
-        raise AssertionError(f"{said}: relative error {error[i]:.2g} > {rtol:g}; rounding makes {rounding[i]:.2g}")
-    if not rough.any():
-        return float(error[i])
-    raise ValueError(f"differences along theta[{rough.argmax()}] never agree: f bends too much, or has a kink or jump")
-
-
-def _settled(f: Callable[[Array], Any], here: Any, theta: Array, rtol: float) -> tuple[Array, Array]:
-    """∂f/∂θ_i by the first h that agrees with an h 10 times larger, or NaN; and what rounding may add: (P,) each."""
-    eps, (found, rounding, slopes, bends) = np.finfo(theta.dtype).eps, np.full((4, len(theta)), np.nan, theta.dtype)
+    eps, (slopes, bends, error) = np.finfo(theta.dtype).eps, np.full((3, len(theta)), np.nan)
     for k in range(15):
         before, bent = slopes, bends
         slopes, bends, h = _differences(f, theta, 10.0**-k)
-        L = 10 * h / eps**0.2  # 10 at first
-        change = np.maximum(abs(slopes), abs(bends) * L) * L  # of f within L, about: f' L or f'' L²
-        noise = 16 * eps * np.maximum(abs(here), change) + eps**2 * h  # the rounding of f; a slope of ε² counts as 0
-        doubt = abs(slopes - before) + h * abs(bends - bent)  # at a kink the first may be 0, the second is not
-        visible = (k < 2) | (change >= 1e-5 * abs(here))  # else, with an h this small, it is all rounding
-        settled = visible & (doubt <= rtol * abs(slopes) + noise / h)
-        most = noise.max(where=settled, initial=0) / h  # f is rounded by as much, whichever component moves
-        new = np.isnan(found) & (settled | (doubt < most))
-        found[new], rounding[new] = slopes[new], most[new]
-        if not np.isnan(found).any():
-            break
-    return found, rounding
+        L = 10 * h / eps**0.2  # 10 at first; within L, f changes by some f' L + f'' L²
+        noise = 16 * eps * np.maximum(abs(here), np.maximum(abs(slopes), abs(bends) * L) * L)  # what f is rounded by
+        doubt = np.maximum(abs(slopes - before), h * abs(bends - bent))  # at a kink the second stays as it is
+        least = np.inf if k < 2 else 1e-5 * (abs(slopes) + abs(bends) * L)  # so that noise / h can't excuse all
+        settled = doubt <= rtol * abs(slopes) + np.minimum(noise / h, least) + eps**2  # not where one is NaN
+        rounding = np.where(settled, max(noise[settled], default=0) / h + eps**2, 0)
+        excess = np.maximum(abs(gradient - slopes) - rounding, 0)
+        error = np.fmin(error, excess / np.maximum(np.maximum(abs(gradient), abs(slopes)), eps**2))
+        if (error <= rtol).all():
+            return float(error.max())
+        if k == 0 and _in_float32(f, here, theta):
+            raise ValueError("f computes in float32, too coarse for finite differences: make its networks of float64")
+        i = int(np.argmax(np.where(settled, error, -1)))  # a NaN comes first
+        if settled[i] and not error[i] <= rtol:
+            said = f"gradient[{i}] is {gradient[i]!s}, finite differences say {slopes[i]!s}"
+            raise AssertionError(f"{said}: relative error {error[i]:.2g} > {rtol:g}; rounding makes {rounding[i]:.2g}")
+    raise ValueError(f"differences along theta[{error.argmax()}] never agree: f bends too much, or has a kink or jump")
+
+
+def _in_float32(f: Callable[[Array], Any], here: Any, theta: Array) -> bool:
+    """Does f stay where it would move in finer arithmetic, or has it just the 24 binary digits of float32?"""
+    near, mid, far, other = map(f, [*(theta * (1 + 2.0**-n) for n in (30, 20, 10)), theta * 1.001 + 0.001])
+    f(theta.copy())
+    short = here != other and np.isfinite(other) and all(np.float32(x) == x for x in (here, other))
+    return bool(short or (near == here and (mid - here) ** 2 > 1e-15 * abs(here * (far - here))))
