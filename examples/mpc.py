@@ -92,7 +92,7 @@ SETTINGS = {
         "n_epochs": 150,
         "learning_rate": (2e-3, 2e-4),
     },
-    "--smoke": {"n_epochs": 5, "horizon": 5, "n_plans": 10, "n_elites": 2, "n_rounds": 1},
+    "--smoke": {"n_epochs": 1, "horizon": 2, "n_plans": 4, "n_elites": 2, "n_rounds": 1},
 }
 
 cli.OF_LEARN |= {

@@ -61,6 +61,7 @@ SETTINGS = {
     "InvertedPendulum-v5": {"total_steps": 20_000, "learning_starts": 500},
     "Hopper-v5": MUJOCO,
     "HalfCheetah-v5": MUJOCO | {"n_envs": 8, "train_freq": 1, "gradient_steps": 4, "batch_size": 256},
+    "--smoke": {"learning_starts": 800},
 }
 
 if __name__ == "__main__":
