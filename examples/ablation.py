@@ -20,6 +20,7 @@ from rainbow import SETTINGS
 from scratchpg import QNetwork, evaluate, rainbow
 
 EVERY, GOAL = 5_000, 475
+SMOKE = {"total_steps": 120, "learning_starts": 100}
 OFF = {  # switch: settings that turn it off
     "double": {"double": False},
     "prioritized": {"prioritized": False},
@@ -33,13 +34,13 @@ VARIANTS = {"all six": {}} | {f"without {name}": off for name, off in OFF.items(
 VARIANTS["none: DQN"] = {key: x for off in OFF.values() for key, x in off.items()}
 
 
-def curve(changes, seed, total_steps, episodes):
+def curve(settings, seed, episodes):
     """The mean return of the best action, about every 5,000 steps."""
-    settings = SETTINGS["default"] | SETTINGS["CartPole-v1"] | changes | {"total_steps": total_steps}
+    settings, total_steps = settings.copy(), settings["total_steps"]
     del settings["n_envs"]
     network = {name: settings.pop(name) for name in OF_NETWORK}
     rng = np.random.default_rng(seed)
-    env, fresh = gym.make("CartPole-v1"), gym.make_vec("CartPole-v1", 20)
+    env, fresh = gym.make("CartPole-v1"), gym.make_vec("CartPole-v1", min(20, episodes))
     q, means, due = QNetwork.for_env(env, rng=rng, **network), [], min(EVERY, total_steps)
     for progress in rainbow.train(env, q, rng=rng, **settings):
         if progress.steps >= due:
@@ -50,17 +51,18 @@ def curve(changes, seed, total_steps, episodes):
 
 def main():
     args = cli.study(__doc__, seeds={"type": cli.natural, "default": 3, "metavar": "N", "help": "runs of each"})
-    total_steps, episodes = (1_500, 5) if args.smoke else (SETTINGS["CartPole-v1"]["total_steps"], 100)
+    settings = SETTINGS["default"] | SETTINGS["CartPole-v1"] | (SMOKE if args.smoke else {})
+    seeds, episodes = (1, 5) if args.smoke else (args.seeds, 100)
     rows, curves = [], {}
     for name, changes in VARIANTS.items():
-        runs = [curve(changes, args.seed + i, total_steps, episodes) for i in range(1 if args.smoke else args.seeds)]
+        runs = [curve(settings | changes, args.seed + i, episodes) for i in range(seeds)]
         solved = [next((EVERY * (k + 1) for k, x in enumerate(run) if x >= GOAL), np.inf) for run in runs]
         last = [run[-1] for run in runs]
         rows.append([name, f"{np.isfinite(solved).sum()}/{len(runs)}", np.median(solved), np.median(last), min(last)])
         curves[name] = np.median(runs, axis=0)
-        print(name, *(f"{x:.0f}" for run in runs for x in (*run, np.nan)), flush=True)
+        print(name, *(f"{x:.0f}" for run in runs for x in (*run, np.nan)), flush=True)  # nan ends a run
     columns = {"switches": "", "solved": "", "steps: median": ",.0f", "last: median": ".0f", "last: worst": ".0f"}
-    cli.table(f"Rainbow on CartPole-v1, {total_steps:,} steps, {len(runs)} run(s) of each", columns, rows)
+    cli.table(f"Rainbow on CartPole-v1, {settings['total_steps']:,} steps, {seeds} run(s) of each", columns, rows)
     cli.figure(args, draw, curves, panels=1)
 
 

@@ -4,7 +4,7 @@
     python examples/dqn.py --env LunarLander-v3 --plot lander.png
     python examples/dqn.py target_update_interval=1 tau=0.01
 
-CartPole-v1 takes half a minute, LunarLander-v3 some minutes; it needs gymnasium[box2d]. The evaluation takes the best
+CartPole-v1 takes half a minute, LunarLander-v3 (it needs gymnasium[box2d]) some minutes. The evaluation takes the best
 action, without ε.
 """
 

@@ -30,6 +30,7 @@ SETTINGS = {
     "default": {"total_steps": 1_000, "hidden": (64, 64), "n_epochs": 1_000, "learning_rate": (1e-2, 0.0)},
     "CartPole-v1": {"total_steps": 500},
     "Pendulum-v1": {"total_steps": 2_000, "n_epochs": 300, "learning_rate": (3e-3, 0.0)},
+    "--smoke": {"n_epochs": 2},
 }
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 
 The reward must be known. For Pendulum-v1 it is the environment's own. CartPole-v1 pays 1 per step, which is of no use
 to plans of 20 steps (14.5): there the planner wants an upright pole on a cart that stands still in the middle. Its
-models are linear: of 150 steps, wider ones learn what is wrong further out. They are fitted for long, as models with an
+models are linear: 150 steps teach hidden layers what is wrong further out. They are fitted for long, as models with an
 error of 1 % let the cart drift off the track. Training takes seconds; then each action is a search: the evaluation of
 100 episodes takes minutes. --save and --load are refused: a file holds a policy, and here there is none, only models
 and a search. Train again instead: the same seed gives the same models.
@@ -92,7 +92,7 @@ SETTINGS = {
         "n_epochs": 150,
         "learning_rate": (2e-3, 2e-4),
     },
-    "--smoke": {"n_epochs": 5, "horizon": 5, "n_plans": 10, "n_elites": 2, "n_rounds": 1},
+    "--smoke": {"n_epochs": 1, "horizon": 2, "n_plans": 4, "n_elites": 2, "n_rounds": 1},
 }
 
 cli.OF_LEARN |= {

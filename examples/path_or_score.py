@@ -7,10 +7,10 @@ One state, one action a = tanh(μ + σε), and a critic Q(a). L = E[ α log π(a
     path    E_ε[ ∂(α log π - Q)/∂η with ε held ]               needs ∂Q/∂a: SAC
     score   E_a[ ∇log π(a) ( α log π(a) - Q(a) - b ) ]         needs values alone: REINFORCE, with its best baseline b
 
-All expectations are sums over ε, so nothing is drawn. Var is that of one draw, the trace.
-What to see: both ∂L/∂μ agree to rounding. Where Q slopes evenly the path has less variance, by far where π is narrow,
-as scores are as large as 1/σ. That is no theorem: ripples of height h and frequency k add h to Q and hk to its slope,
-which the path feels, and with a high k the score wins. Random networks go both ways.
+All expectations are sums over ε, so nothing is drawn. Var is that of one draw: the trace of its covariance.
+What to see: both say the same ∂L/∂μ, up to rounding. Where Q slopes evenly the path has less variance, by far where π
+is narrow, as scores are as large as 1/σ. That is no theorem: ripples of height h and frequency k add h to Q and hk to
+its slope, which the path feels, and with a high k the score wins. Random networks go both ways.
 """
 
 import cli

@@ -4,9 +4,9 @@
     python examples/rainbow.py dueling=False noisy=False atoms=None double=False prioritized=False n_steps=1
     python examples/rainbow.py --env LunarLander-v3 --plot lander.png
 
-CartPole-v1 takes a minute, LunarLander-v3 some minutes; it needs gymnasium[box2d]. The evaluation takes the best
-action, without ε and noise. v_range must span the discounted returns, whatever atoms is. On LunarLander-v3 noise is off
-and ε explores: with noise and gradient_steps=2, a run (seed 10, 20 episodes) ended at a mean return of -50, not 203.
+CartPole-v1 takes a minute, LunarLander-v3 (it needs gymnasium[box2d]) some minutes. The evaluation takes the best
+action, without ε and noise. v_range must span the discounted returns, however many atoms there are. On LunarLander-v3
+noise is off and ε explores: with noise and gradient_steps=2, a run (seed 10, 20 episodes) ended at -50, not 203.
 """
 
 import cli
@@ -39,7 +39,7 @@ SETTINGS = {
         "v_range": (0.0, 100.0),
         "n_steps": 10,
         "buffer_size": 10_000,
-        "batch_size": 128,  # with 64, one step each and a copy every 50 of them, some runs ended below 500
+        "batch_size": 128,  # with 64, gradient_steps=1 and target_update_interval=50, some runs ended below 500
         "gradient_steps": 2,
         "target_update_interval": 100,
     },

@@ -4,20 +4,20 @@
     python examples/rlfd.py --env MountainCar-v0                               five of them
     python examples/rlfd.py --env MountainCar-v0 demo_coef=0.1
 
-It records the expert, clones it, and goes on with A2C. Experts are in experts.py; demonstrations that record.py wrote
-come from `scratchpg.demonstrations.load`.
+It records the expert, clones it, and goes on with A2C. Experts are in experts.py; `scratchpg.demonstrations.load` reads
+demonstrations that record.py wrote.
 
 FrozenLake8x8-v1, exact J, seeds 0 to 4: clones of one demonstration .57 to .86, after 60,000 steps .883 to .885; the
 best stationary policy has .886. It is no certainty: with other random numbers (in compounding.py) the worst of five
-ends at .755. One demonstration leaves out some states. A network as a clone is mostly certain there, too, and often of
-a mistake, which A2C may not find out; a table is not. Plain A2C at the same settings has .00 to .33 after 60,000 steps.
+ends at .755. One demonstration leaves out some states. There, too, a cloned network is mostly certain, often of a
+mistake, and A2C may never find out; a table is not. Plain A2C at the same settings has .00 to .33 after 60,000 steps.
 
 With five demonstrations a network that is cloned briefly gives the other states the most frequent action, which is
 right on this map: J is .886 from the first to the last update in 5/5, with
 
     episodes=5 "hidden=(64,)" clone_epochs=50 learning_rate=2e-3 value_learning_rate=None "demo_coef=(1.0, 0.0)"
 
-and with the table .711 to .883 at its lowest. MountainCar-v0, five demonstrations: -121.1 to -118.5; plain A2C: -200.
+and with the table its lowest is .711 to .883. MountainCar-v0, five demonstrations: -121.1 to -118.5; plain A2C: -200.
 """
 
 import cli

@@ -56,7 +56,7 @@ class Dynamics(Network):
         return (self._errors(states, actions, next_states)[0] ** 2).sum(axis=1).mean()
 
     def mse_gradient(self, states: Array, actions: Array, next_states: Array) -> Array:
-        """(14.1)  ∇L = -2 mean_t (… - f_φ) ∇f_φ, flat (P,). Arguments as in `mse`: (B, n), actions, (B, n).
+        """(14.1)  ∇L = -2 mean_t ((Δ_t - μ_Δ)/σ_Δ - f_φ) ∇f_φ, flat in φ (P,). Arguments as in `mse`.
 
         >>> Dynamics((1, 1), theta=np.zeros(3)).mse_gradient([[1.0]], [[2.0]], [[4.0]])  # -2 (3 - 0) (s, a, 1)
         array([ -6., -12.,  -6.])

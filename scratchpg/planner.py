@@ -37,9 +37,10 @@ class Planner:
         space: Any = check.spaces_of(self.env)[1]
         self.actions = "Box" if check.has_box(self.env) else "Discrete"
         self.outputs, H = check.action_size(self.env, self.actions), self.horizon
+        # What a Collector looks at: the number of inputs, and the dtype of states. There are no parameters.
         self.net, self.theta = SimpleNamespace(sizes=(check.observation_size(self.env),)), np.zeros(0, np.float32)
-        self.q = np.full((H, self.outputs), 1 / self.outputs)  # uniform, or the middle of the Box and half its width
-        if self.actions == "Box":
+        self.q = np.full((H, self.outputs), 1 / self.outputs)  # a search begins with equal probabilities
+        if self.actions == "Box":  # or with the middle of the Box, and half its width
             self.low, self.high = space.low.ravel(), space.high.ravel()
             self.q = np.repeat([[(self.low + self.high) / 2], [(self.high - self.low) / 2]], H, axis=1)
             check.finite("the bounds of the actions", self.q)
@@ -47,12 +48,12 @@ class Planner:
         self.plans: list[Array] = []  # the last plan of each row of states, found with that generator
 
     def __call__(self, states: Array) -> Any:
-        """What has `sample(rng)`, a search from each of the states, and `mode()`, one with a generator of seed 0."""
+        """Its `sample(rng)` makes a search from each of the states, its `mode()` one with a generator of seed 0."""
 
         def sample(rng: np.random.Generator) -> Array:
-            known = rng is self.rng and len(states) == len(self.plans)
-            before = self.plans if known else [None] * len(states)
-            self.rng, self.plans = rng, [plan(self, s, rng, a) for s, a in zip(states, before, strict=True)]
+            goes_on = rng is self.rng and len(states) == len(self.plans)  # else it is another run
+            before = self.plans if goes_on else [None] * len(states)
+            self.rng, self.plans = rng, [plan(self, s, rng, last) for s, last in zip(states, before, strict=True)]
             return np.array([a[0] for a in self.plans])  # (14.5)
 
         return SimpleNamespace(sample=sample, mode=lambda: sample(np.random.default_rng(0)))
@@ -91,37 +92,37 @@ def fit(planner: Planner, elites: Array) -> Array:
 
 def imagined_returns(planner: Planner, state: Array, plans: Array, predict: Model | None = None) -> Array:
     """(14.3)  R̂ of plans from one state (n,), (N,): all plans of all models in one pass per step, by `together`."""
-    (N, H), M = plans.shape[:2], len(planner.models)
-    predict, actions = predict or together(planner.models, N), np.concatenate([plans.swapaxes(0, 1)] * M, axis=1)
-    states = np.array([*accumulate(actions, predict, initial=np.tile(state, (M * N, 1)))])  # s_0 … s_H of all rows
-    s, a, next_s = (x.reshape(H * M * N, *x.shape[2:]) for x in (states[:-1], actions, states[1:]))
-    r = np.broadcast_to(planner.reward(s, a, next_s), H * M * N).reshape(H, M * N)
+    (N, H), E = plans.shape[:2], len(planner.models)  # E models: an ensemble
+    predict, actions = predict or together(planner.models, N), np.concatenate([plans.swapaxes(0, 1)] * E, axis=1)
+    states = np.array([*accumulate(actions, predict, initial=np.tile(state, (E * N, 1)))])  # s_0 … s_H of all rows
+    s, a, next_s = (x.reshape(H * E * N, *x.shape[2:]) for x in (states[:-1], actions, states[1:]))
+    r = np.broadcast_to(planner.reward(s, a, next_s), H * E * N).reshape(H, E * N)
     if planner.terminal:
-        r = r * np.logical_and.accumulate(~planner.terminal(s).reshape(H, M * N))  # Π_{j≤k}
-    return (planner.gamma ** np.arange(H) @ r).reshape(M, N).mean(axis=0)
+        r = r * np.logical_and.accumulate(~planner.terminal(s).reshape(H, E * N))  # Π_{j≤k}
+    return (planner.gamma ** np.arange(H) @ r).reshape(E, N).mean(axis=0)
 
 
 def together(models: Sequence[Model], N: int) -> Model:
-    """All models as one function of M N rows: the first N are for the first model, the next N for the second, …"""
-    M, members = len(models), [model for model in models if isinstance(model, Dynamics)]
-    if len(members) < M or len({(f.sizes, f.theta.dtype) for f in members}) > 1:
+    """All models as one function of E N rows: the first N are for the first model, the next N for the second, …"""
+    E, members = len(models), [model for model in models if isinstance(model, Dynamics)]
+    if len(members) < E or len({(f.sizes, f.theta.dtype) for f in members}) > 1:
         return lambda s, a: np.concatenate([f(s[m * N :][:N], a[m * N :][:N]) for m, f in enumerate(models)])
     of_all = zip(*(f.net.layers for f in members), strict=True)
     W_1, *deeper = layers = [np.stack([np.concatenate(W_b) for W_b in layer]) for layer in of_all]  # W_l above b_l
     (n, d, *_), dtype = members[0].sizes, W_1.dtype
-    mu, sigma, mu_d, sigma_d = np.stack([f.scales for f in members], axis=1)[:, :, None]  # each (M, 1, n)
+    mu, sigma, mu_d, sigma_d = np.stack([f.scales for f in members], axis=1)[:, :, None]  # each (E, 1, n)
     W_1[:, :n] /= sigma.swapaxes(1, 2)  # the scales are folded into the first and the last layer
     W_1[:, -1:] -= mu @ W_1[:, :n]
     layers[-1] *= sigma_d
     layers[-1][:, -1:] += mu_d
-    x, y_1 = np.ones((M, N, W_1.shape[1]), dtype), np.empty((M, N, W_1.shape[2]), dtype)  # x = (s, a, 1), 1 for b_1
+    x, y_1 = np.ones((E, N, W_1.shape[1]), dtype), np.empty((E, N, W_1.shape[2]), dtype)  # x = (s, a, 1), 1 for b_1
     # Adding a row to N rows is slow, so b is repeated; and new memory for y in each step would cost more than tanh
-    hidden = [(W[:, :-1], np.repeat(W[:, -1:], N, axis=1), np.empty((M, N, W.shape[2]), dtype)) for W in deeper]
+    hidden = [(W[:, :-1], np.repeat(W[:, -1:], N, axis=1), np.empty((E, N, W.shape[2]), dtype)) for W in deeper]
     one_hot = np.eye(d, dtype=dtype)
 
     def at_once(states: Array, actions: Array) -> Array:
         a = one_hot.take(actions, axis=0) if actions.dtype.kind in "iu" else actions
-        x[..., :n], x[..., n:-1] = states.reshape(M, N, n), a.reshape(M, N, d)
+        x[..., :n], x[..., n:-1] = states.reshape(E, N, n), a.reshape(E, N, d)
         y = np.matmul(x, W_1, out=y_1)
         for W, b, out in hidden:
             y = np.matmul(np.tanh(y, out=y), W, out=out)

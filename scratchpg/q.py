@@ -15,9 +15,9 @@ from .plumbing.check import AnyEnv, Array, Rng
 class QNetwork(Network):
     """Q_φ(s,·). sizes: (observation, *hidden, actions), all of them. The switches:
 
-    dueling          (11.7)   Q_a = V + A_a - mean_b A_b; V and A are outputs of one net
-    atoms, v_range   (11.11)  for each action N logits, of atoms evenly from v_min to v_max; with dueling as (11.7)
-    noisy            (11.14)  w = μ + σ ⊙ ε for every weight; φ is (μ, σ), ε the noise of `draw`, or 0 without one
+    dueling          (11.7)   Q_a = V + A_a - mean_b A_b; one net puts out V and A; with atoms, atom by atom
+    atoms, v_range   (11.11)  N logits for each action, one for each of N atoms, which go evenly from v_min to v_max
+    noisy            (11.14)  w = μ + σ ⊙ ε for every weight; φ is (μ, σ); ε is the noise that `draw` makes, else 0
 
     >>> q = QNetwork((4, 16, 2), rng=0, dueling=True)
     >>> q(np.zeros((1, 4))).values, q
@@ -41,16 +41,16 @@ class QNetwork(Network):
         self.sizes = check.widths(2, sizes=sizes)
         check.flag(dueling=dueling, noisy=noisy)
         check.optional(check.count, atoms=atoms)
-        if (atoms is None) != (v_range is None) or (v_range and not (atoms != 1 and v_range[0] < v_range[1])):
+        if (atoms is None) != (v_range is None) or (v_range and (atoms == 1 or not v_range[0] < v_range[1])):
             raise ValueError(f"atoms ≥ 2 and v_range = (v_min, v_max) go together, not {atoms!r} and {v_range!r}")
         switches = {"dueling": dueling, "atoms": atoms, "v_range": v_range, "noisy": noisy}
         self.options = {name: x for name, x in switches.items() if x}
         self.dueling, self.noisy = dueling, noisy
-        self.z = np.linspace(v_range[0], v_range[1], atoms or 0) if v_range else None
+        self.z = np.linspace(v_range[0], v_range[1], atoms or 0) if v_range else None  # z_i = v_min + i Δz
         self.net = MLP((*self.sizes[:-1], (self.sizes[-1] + dueling) * (atoms or 1)), rng, dtype=dtype)
         if theta is None and noisy:
             sigma = [np.full((n + 1) * m, 0.5 / np.sqrt(n), dtype) for n, m in pairwise(self.net.sizes)]
-            theta = np.concatenate([self.net.theta, *sigma])
+            theta = np.concatenate([self.net.theta, *sigma])  # μ as without noise, σ = 0.5/√inputs of the layer
         self.theta = self.net.theta if theta is None else theta
 
     @classmethod
@@ -61,7 +61,7 @@ class QNetwork(Network):
 
     @property
     def theta(self) -> Array:
-        """φ (P,), to be changed in place or replaced; of a noisy network (μ, σ)."""
+        """φ (P,), to be changed in place or replaced; of a noisy network (μ, σ), (2P,)."""
         return self._theta
 
     @theta.setter
@@ -80,9 +80,9 @@ class QNetwork(Network):
         """(11.14)  ε: of a layer ε_W = f(e_in) f(e_out)ᵀ, ε_b = f(e'_out), f(x) = sign(x) √|x|; None if not noisy."""
         noise = []
         for n, m in pairwise(self.net.sizes if self.noisy else ()):
-            x = rng.standard_normal(n + 2 * m, self.theta.dtype)
-            f = np.copysign(np.sqrt(abs(x)), x)
-            noise += [np.multiply.outer(f[:n], f[n : n + m]).ravel(), f[n + m :]]
+            e = rng.standard_normal(n + 2 * m, self.theta.dtype)  # e_in (n,), e_out (m,), e'_out (m,)
+            f = np.copysign(np.sqrt(abs(e)), e)
+            noise += [np.multiply.outer(f[:n], f[n : n + m]).ravel(), f[n + m :]]  # ε_W, ε_b
         return np.concatenate(noise) if noise else None
 
     def __call__(self, states: Array, noise: Array | None = None, epsilon: float = 0.0) -> EpsilonGreedy:
@@ -92,7 +92,7 @@ class QNetwork(Network):
             mu, sigma = self.theta.reshape(2, -1)
             net = MLP(net.sizes, theta=mu + sigma * noise)  # (11.14)
         y, inputs = net.forward(states)
-        outputs = y.reshape(len(y), self.outputs + self.dueling, -1)
+        outputs = y.reshape(len(y), self.outputs + self.dueling, -1)  # (B, A, N), N = 1 without atoms; A + 1 if dueling
         if self.dueling:
             V, A = outputs[:, :1], outputs[:, 1:]
             outputs = V + A - A.mean(axis=1, keepdims=True)  # (11.7)
@@ -124,12 +124,12 @@ class Behaviour:
     def __init__(self, q: QNetwork, fraction: float, last: float) -> None:
         check.unit(exploration_final_eps=last)
         check.positive(exploration_fraction=fraction)
-        self.q, self.net, self.outputs, self.theta = q, q.net, q.outputs, q.theta
+        self.q, self.net, self.outputs, self.theta = q, q.net, q.outputs, q.theta  # what a Collector looks at
         self.fraction, self.last = fraction, last
         self.explore(0.0)
 
     def explore(self, done: float, noise: Array | None = None) -> None:
-        """Act with the ε of the share `done` of the run, or with this noise and ε = 0."""
+        """From now on act with the ε for this share `done` of the run; or, given a noise, with that and ε = 0."""
         epsilon = 1 + (self.last - 1) * min(1.0, done / self.fraction)
         self.epsilon, self.noise = epsilon if noise is None else 0.0, noise
 
@@ -148,7 +148,7 @@ class TwinQ(Network):
     ((2, 5), TwinQ((4, 16)))
     """
 
-    of_actions = True
+    of_actions = True  # its inputs are states and actions, which `check.fit` must know
 
     def __init__(
         self, sizes: Sequence[int], rng: Rng = None, *, theta: Array | None = None, dtype: Any = np.float32
@@ -214,5 +214,5 @@ class TwinQ(Network):
 
 
 def follow(target: Network, network: Network, tau: float) -> None:
-    """(11.5), (12.15)  φ̄ ← φ̄ + τ (φ - φ̄), for τ = 1 an exact copy."""
+    """(11.5), (12.15)  φ̄ ← φ̄ + τ (φ - φ̄) = (1 - τ) φ̄ + τ φ; the second form is an exact copy for τ = 1."""
     target.theta[:] = (1 - tau) * target.theta + tau * network.theta

@@ -1,4 +1,4 @@
-"""Replay: a ring of the last transitions (s_t, a_t, r_t, s_{t+1}, terminated), from which samples are drawn.
+"""Replay: the last transitions (s_t, a_t, r_t, s_{t+1}, terminated) in a ring: a new one overwrites the oldest.
 
 `truncated` is not kept: where a time limit cuts an episode, s_{t+1} is its true last state and has a value.
 """
@@ -61,7 +61,7 @@ class Replay:
         return self.at(rng.integers(len(self), size=batch_size), np.ones(batch_size))
 
     def at(self, i: Array, weights: Array) -> Sample:
-        """(11.10) from the places i (B,): each walk goes on for m ≤ n steps, to the end of its episode at most."""
+        """(11.10)  Σ_{k<m} γ^k r_{t+k}, γ^m, s_{t+m}: m ≤ n steps on from the places i (B,), within the episode."""
         states, actions, rewards, next_states, terminated = self.columns
         total, discounts, end = rewards[i], np.full(len(i), self.gamma), i
         for _ in range(self.n_steps - 1):
@@ -77,13 +77,13 @@ class Replay:
 class PrioritizedReplay(Replay):
     """(11.8)  P(i) = p_i^ω / Σ_j p_j^ω,   p_i = |last error of i| + small;   a new one gets the largest p so far.
 
-    priority_exponent: ω. `levels`, a sum tree: the p_i^ω in groups of 64, the sums of these likewise, up to one group.
+    `levels`, a sum tree: the p_i^ω in groups of 64, then the sums of the groups in groups of 64, … up to one group.
     """
 
     def __init__(self, buffer_size: int, *, priority_exponent: float = 0.5, beta: float = 1.0, **settings: Any) -> None:
         super().__init__(buffer_size, **settings)
         check.unit(priority_exponent=priority_exponent, beta=beta)
-        self.priority_exponent, self.beta, self.largest = priority_exponent, beta, 1.0  # the largest error
+        self.priority_exponent, self.beta, self.largest = priority_exponent, beta, 1.0  # ω, β, the largest error
         self.levels = [np.zeros((-(-buffer_size // 64), 64))]  # rounded up
         while len(self.levels[-1]) > 1:
             self.levels.append(np.zeros((-(-len(self.levels[-1]) // 64), 64)))
@@ -105,7 +105,7 @@ class PrioritizedReplay(Replay):
         i, row = np.zeros(len(mass), int), np.arange(len(mass))
         for level in reversed(self.levels):
             ends = level[i].cumsum(axis=1)  # of the children of each node, (B, 64)
-            mass = np.minimum(mass, np.nextafter(ends[:, -1], 0))
+            mass = np.minimum(mass, np.nextafter(ends[:, -1], 0))  # rounding may have put it beyond the last
             child = (ends <= mass[:, None]).sum(axis=1)  # the first that ends beyond mass, so its p > 0
             mass = mass - np.where(child > 0, ends[row, child - 1], 0)
             i = 64 * i + child
@@ -114,8 +114,8 @@ class PrioritizedReplay(Replay):
     def update(self, i: Array, errors: Array) -> None:
         """New priorities of the transitions at the places i (B,), by their errors (B,); and all sums above them."""
         self.largest = max(self.largest, abs(errors).max())
-        p = (abs(errors) + 1e-6) ** self.priority_exponent
+        sums = (abs(errors) + 1e-6) ** self.priority_exponent  # p_i^ω, a sum of one
         for level in self.levels:
-            level.ravel()[i] = p
+            level.ravel()[i] = sums
             i = i // 64
-            p = level[i].sum(axis=1)
+            sums = level[i].sum(axis=1)

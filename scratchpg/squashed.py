@@ -98,10 +98,10 @@ class SquashedGaussian:
 
 
 class SquashedGaussianPolicy(Policy):
-    """(12.9)  For an action space that is a bounded Box: a in (-1, 1)^d, stretched to the bounds.
+    """(12.9)  For a bounded Box of actions: a in (-1, 1)^d, which Collector and `evaluate` stretch to the bounds.
 
-    sizes: (observation, *hidden, d), all of them. The net has 2d outputs, μ and z; log σ = 5 tanh(z/5) is about
-    z near 0 and stays within ±5; unlike a clip, it has a gradient everywhere. σ starts at 1, a about uniform.
+    sizes: (observation, *hidden, d), all of them. The net has 2d outputs, μ and z. log σ = 5 tanh(z/5) stays within
+    ±5, is nearly z where z is small, and, unlike a clip, has a gradient everywhere. σ starts near 1, a about uniform.
 
     >>> policy = SquashedGaussianPolicy((3, 16, 2), rng=0)
     >>> policy(np.zeros((1, 3))).parameters

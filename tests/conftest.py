@@ -1,5 +1,6 @@
-"""One Hypothesis profile for all tests, Ctrl-C, and what `test_house.py` measured, at the end of the run."""
+"""One Hypothesis profile for all tests, Ctrl-C, garbage collection, and what `test_house.py` measured, at the end."""
 
+import gc
 import signal
 
 import pytest
@@ -19,6 +20,12 @@ MEASURED = {}  # what to print, by its name
 def measured():
     """A dictionary to write into what is to be printed at the end."""
     return MEASURED
+
+
+def pytest_collection_finish():
+    """What is there before the first test stays: no `gc.collect` of a test need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

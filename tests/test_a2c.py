@@ -142,8 +142,8 @@ def test_the_baseline_is_predicted_before_it_is_fitted(monkeypatch):
 @pytest.mark.parametrize(
     ("train", "settings"),
     [
-        (actor_critic.train, dict(method="td", learning_rate=1e-6, value_learning_rate=3e-2)),
-        (a2c.train, dict(learning_rate=1e-6, value_learning_rate=3e-2)),
+        (actor_critic.train, dict(method="td", total_steps=2_000, learning_rate=1e-6, value_learning_rate=3e-2)),
+        (a2c.train, dict(total_steps=5_000, learning_rate=1e-6, value_learning_rate=3e-2)),
     ],
     ids=["td", "a2c"],
 )
@@ -161,7 +161,7 @@ def test_a_time_limit_is_not_an_ending(train, settings):
 
     env = gym.wrappers.TimeLimit(Endless(), 8)
     policy, value = SoftmaxPolicy.for_env(env, (), rng=0), Value.for_env(env, (), rng=0)
-    for _ in train(env, policy, value, gamma=0.98, max_grad_norm=np.inf, total_steps=5_000, seed=0, **settings):
+    for _ in train(env, policy, value, gamma=0.98, max_grad_norm=np.inf, seed=0, **settings):
         pass
     assert value(np.ones((1, 2)))[0] == pytest.approx(50, rel=0.05)
 

@@ -50,8 +50,9 @@ def kills_itself(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kills_itself_later(*_):
-    time.sleep(1)
+def kills_itself_when_told(file, *_):
+    while not file.exists():
+        time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -243,9 +244,11 @@ list(a3c.train(**(given | dict({own})), start_method="{start_method}"))
 def test_what_a_worker_can_not_import_is_explained(own, start_method):
     """Of `python -c`, as of a notebook, there is no module that a worker could import."""
     code = IN_MAIN.format(own=own, start_method=start_method)
-    for how, given in (["-c", code], None), (["-"], code):
-        done = subprocess.run([sys.executable, *how], input=given, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1 and done.stderr.rstrip().endswith(f"exit status 1, see its output above; {LOST}")
+    pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
+    both = [subprocess.Popen([sys.executable, *how], text=True, **pipes) for how in (["-c", code], ["-"])]
+    for process in both:
+        _, err = process.communicate(code, timeout=60)
+        assert process.returncode == 1 and err.rstrip().endswith(f"exit status 1, see its output above; {LOST}")
 
 
 @pytest.mark.parametrize(
@@ -275,12 +278,13 @@ def test_one_worker_that_fails_ends_the_run_and_keeps_what_was_learned(fault, er
 
 def test_a_worker_that_dies_while_nobody_waits_is_noticed(tmp_path):
     policy, value = networks()
-    once = tmp_path / "taken"
+    once, told = tmp_path / "taken", tmp_path / "told"
     once.touch()
-    make_env = functools.partial(in_one_worker, kills_itself_later, once)
+    make_env = functools.partial(in_one_worker, functools.partial(kills_itself_when_told, told), once)
     loop = a3c.train(make_env, policy, value, workers=3, total_steps=ENDLESS)
     once.unlink()
-    next(loop)  # it takes a twentieth of a second
+    next(loop)
+    told.touch()
     deadline = time.monotonic() + 30
     while len(multiprocessing.active_children()) == 3:
         assert time.monotonic() < deadline

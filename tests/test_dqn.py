@@ -66,7 +66,7 @@ def test_reward_1_for_ever_is_worth_50_whatever_the_time_limit(n_envs):
     env = gym.vector.SyncVectorEnv(make, autoreset_mode=NEXT_STEP) if n_envs else ForEver()
     q = QNetwork((1, 2), rng=0)
     settings = {"train_freq": 1, "learning_starts": 50, "target_update_interval": 4, "batch_size": 16, "seed": 0}
-    for _ in dqn.train(env, q, total_steps=3000, gamma=0.98, learning_rate=(0.5, 0.0), gradient_steps=2, **settings):
+    for _ in dqn.train(env, q, total_steps=1000, gamma=0.98, learning_rate=(0.5, 0.0), gradient_steps=2, **settings):
         pass
     np.testing.assert_allclose(q(np.ones((1, 1))).values, 50, atol=1)
 

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
 import scratchpg
 from scratchpg import Progress, SoftmaxPolicy, Value, algorithms, load, save
@@ -209,7 +210,7 @@ def test_what_is_saved_plays_the_same_when_loaded(script, run, tmp_path):
 def test_the_seed_is_the_run(script, run):
     words = script, "--smoke", "--seed"
     first, second, other = (last_line(run(*words, seed)[1]) for seed in (1, 1, 2))
-    assert first == second and (second != other or "mean 500.0" in other)  # two clones may both be perfect
+    assert first == second != other
 
 
 def test_plot(run, tmp_path):
@@ -234,9 +235,15 @@ def test_plot_without_matplotlib(run, tmp_path, monkeypatch):
     assert re.fullmatch(EVALUATION, last_line(out))
 
 
-def test_render(run, monkeypatch):
-    pytest.importorskip("pygame")
+@pytest.fixture
+def screen(monkeypatch):
+    """pygame, with a window that nobody sees and that does not wait for anybody's eyes."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setitem(CartPoleEnv.metadata, "render_fps", 10_000)
+    return pytest.importorskip("pygame")
+
+
+def test_render(run, screen):
     status, out, err = run("reinforce", "--smoke", "--render")
     assert (status, err) == (0, "") and re.fullmatch(EVALUATION, last_line(out))
 
@@ -397,8 +404,8 @@ def test_a_study_ends_quietly_when_nobody_reads_it():
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_ctrl_c_ends_a_study_quietly():
-    with start(script="unbiased") as process:
-        assert process.stdout.readline() == "\n"  # the first of two problems is done
+    with start(script="overestimation") as process:
+        assert process.stdout.readline() == "\n"  # its first table comes at once, the second after seconds
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (-signal.SIGINT, "")
@@ -748,17 +755,17 @@ def test_ctrl_c_ends_a_comparison(send):
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["process", "group"])
 @pytest.mark.parametrize(
-    ("script", "args"),
+    ("script", "args", "seen"),
     [
-        ("reinforce", "--steps 1000000000 --save {tmp}/x.npz"),
-        ("a3c", "--steps 1000000000 --save {tmp}/x.npz"),
-        ("reinforce", f"--steps 100 --env {CLIFF} --save {{tmp}}/x.npz"),  # as it evaluates
-        ("compare", "ppo total_steps=400 a3c total_steps=100000000 --seeds 1"),
+        ("reinforce", "--steps 1000000000 --save {tmp}/x.npz", "steps "),
+        ("a3c", "--steps 1000000000 --save {tmp}/x.npz", "steps "),
+        ("a2c", f"--steps 100 --env {CLIFF} --save {{tmp}}/x.npz", "evaluating: "),
+        ("compare", "ppo total_steps=400 a3c total_steps=100000000 --seeds 1", "1/2  "),
     ],
 )
-def test_sigterm_ends_a_script_at_once_and_keeps_what_was_learned(script, args, send, tmp_path):
+def test_sigterm_ends_a_script_at_once_and_keeps_what_was_learned(script, args, seen, send, tmp_path):
     with start(*args.format(tmp=tmp_path).split(), script=script, start_new_session=True) as process:
-        assert any(line.startswith(("steps ", "1/2  ")) for line in process.stdout)
+        assert any(line.startswith(seen) for line in process.stdout)
         begin = time.monotonic()
         send(process.pid, signal.SIGTERM)
         process.communicate(timeout=60)
@@ -918,22 +925,18 @@ def test_watch_interrupted_as_it_renders_leaves_the_old_file(run, saved, tmp_pat
     assert sorted(os.listdir(tmp_path)) == [saved.name, gif.name]
 
 
-def test_watch_renders_on_the_screen(run, saved, monkeypatch):
-    pytest.importorskip("pygame")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+def test_watch_renders_on_the_screen(run, saved, screen):
     status, out, _ = run("watch", saved, "--episodes", 1)
     assert status == 0 and re.fullmatch(r"episode 1: return \d+\n", out)
 
 
-def test_watch_ends_when_its_window_is_closed(run, saved, monkeypatch):
-    pygame = pytest.importorskip("pygame")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+def test_watch_ends_when_its_window_is_closed(run, saved, screen, monkeypatch):
     collect, steps = Collector.collect, []
 
     def closing(self, n_steps):
         steps.append(1)
         if len(steps) == 3:
-            pygame.event.post(pygame.event.Event(pygame.QUIT))
+            screen.event.post(screen.event.Event(screen.QUIT))
         return collect(self, n_steps)
 
     monkeypatch.setattr(Collector, "collect", closing)

@@ -170,6 +170,28 @@ def test_where_f_is_steep_the_right_gradient_passes_and_a_wrong_one_does_not(nam
                 check_gradient(f, wrong, theta)
 
 
+SCALED = {
+    "linear": (lambda t, s: s * t, lambda t, s: s),
+    "square": (lambda t, s: s * t**2, lambda t, s: 2 * s * t),
+    "sin": (lambda t, s: np.sin(s * t), lambda t, s: s * np.cos(s * t)),
+    "exp": (lambda t, s: np.exp(s * t), lambda t, s: s * np.exp(s * t)),
+    "tanh": (lambda t, s: np.tanh(s * t), lambda t, s: s / np.cosh(s * t) ** 2),
+    "log": (lambda t, s: s * np.log(abs(t)), lambda t, s: s / t),
+    "inverse": (lambda t, s: s / t, lambda t, s: -s / t**2),
+}
+
+
+@pytest.mark.parametrize("offset", [0, 1e3, 1e6, -1e8])
+@pytest.mark.parametrize("name", SCALED)
+def test_a_right_gradient_passes_at_any_scale(name, offset):
+    """Components and θ of any size, beside a constant that hides some: none is refused, nor taken for float32."""
+    f, d = SCALED[name]
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        scales, theta = 10 ** rng.uniform(-2, 2, 3), rng.standard_normal(3) * 10 ** rng.uniform(-3, 0)
+        check_gradient(lambda t, s=scales: offset + f(t, s).sum(), d(theta, scales), theta)
+
+
 def test_a_zero_that_no_difference_reaches_is_no_error():
     """Of a fifth power, or of terms that cancel; a constant beside a minimum is no float32 either."""
     zeros = np.zeros(2)

@@ -125,7 +125,7 @@ def test_reward_1_for_ever_is_worth_50_whatever_the_time_limit(network):
     """γ = 0.98; also with n-step returns that a truncation cuts, and as a distribution over 0 … 60."""
     q = QNetwork((1, 2), rng=0, **network)
     settings = {"train_freq": 1, "learning_starts": 50, "target_update_interval": 4, "batch_size": 16, "seed": 0}
-    for _ in rainbow.train(ForEver(), q, total_steps=2000, gamma=0.98, learning_rate=(0.3, 0.0), **settings):
+    for _ in rainbow.train(ForEver(), q, total_steps=1000, gamma=0.98, learning_rate=(0.3, 0.0), **settings):
         pass
     np.testing.assert_allclose(q(np.ones((1, 1))).values, 50, atol=1)
 

@@ -279,6 +279,7 @@ def run(resume, monkeypatch, capsys):
         shown = cli.Run.show
         with monkeypatch.context() as patch:
             patch.setattr(cli, "KEEP_SECONDS", 0)
+            patch.setattr(cli, "EPISODES", 10)
             patch.setattr(cli.Run, "show", show)
             patch.setattr(sys, "argv", [f"{script}.py", *map(str, args)])
             try:
@@ -315,13 +316,13 @@ def lines(log, first=0):
 )
 def test_a_script_goes_on_bit_for_bit(script, args, run, tmp_path):
     a, b, log, log_b = (tmp_path / name for name in ("a.npz", "b.npz", "a.csv", "b.csv"))
-    args = [*args.split(), "--steps", 1500, "--seed", 3]
+    args = [*args.split(), "--steps", 1000, "--seed", 3]
     status, out, err = run(script, *args, "--save", a, "--log", log)
     assert status == 0
     assert run(script, *args, "--save", b, "--log", log_b, after=3)[0] == 130
     steps = int(lines(log_b)[-1].split(",")[0])
     status, out_b, err = run(script, "--load", b, "--save", b, "--log", log_b)  # all else is as it was
-    assert (status, err) == (0, f"{b}: going on at step {steps:,} of 1,500\n")
+    assert (status, err) == (0, f"{b}: going on at step {steps:,} of 1,000\n")
     assert all(same_bits(one, other) for one, other in zip(networks(a), networks(b), strict=True))
     assert log_b.read_text() == log.read_text()
     assert out_b.splitlines()[-1] == out.splitlines()[-1]
@@ -329,28 +330,42 @@ def test_a_script_goes_on_bit_for_bit(script, args, run, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-@pytest.mark.parametrize("send", [signal.SIGINT, signal.SIGTERM])
-def test_a_process_that_is_stopped_anywhere_goes_on_bit_for_bit(send, run, tmp_path):
-    """Within an update most likely: it goes on from the end of one before it, a second ago at most."""
-    a, b = tmp_path / "a.npz", tmp_path / "b.npz"
-    words = ["--env", "Acrobot-v1", "n_envs=4", "n_steps=32", "total_steps=8000"]
-    script = [sys.executable, EXAMPLES / "ppo.py", *words, "--save", b]
-    environment = os.environ | {"PYTHONPATH": str(Path(scratchpg.__file__).parents[1])}
+def test_a_process_that_is_stopped_anywhere_goes_on_bit_for_bit(run, tmp_path):
+    """Within an update most likely: it goes on from the end of the one before it."""
+    words = ["--env", "Acrobot-v1", "n_envs=4", "n_steps=32", "--steps", "6000", "--smoke"]
+    whole = tmp_path / "whole.npz"
+    assert run("ppo", *words, "--save", whole)[0] == 0
+    for send in signal.SIGINT, signal.SIGTERM:
+        stopped = tmp_path / f"{send}.npz"
+        assert stop_after(1_500, send, *words, "--save", stopped) not in (0, 1, 2)
+        status, _, err = run("ppo", *words, "--save", stopped, "--load", stopped)
+        assert status == 0 and re.fullmatch(r".*\.npz: going on at step [1-5],\d\d\d of 6,000\n", err)
+        assert all(same_bits(one, other) for one, other in zip(networks(whole), networks(stopped), strict=True))
+
+
+NOTES_AT_ONCE = """
+import cli, runpy, sys
+
+cli.KEEP_SECONDS = 0
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+def stop_after(steps, send, *words):
+    """Start PPO's script as a process, send it a signal after so many steps; returns its status."""
+    script = [sys.executable, "-c", NOTES_AT_ONCE, EXAMPLES / "ppo.py", *words]
+    environment = os.environ | {"PYTHONPATH": f"{Path(scratchpg.__file__).parents[1]}{os.pathsep}{EXAMPLES}"}
     ignored = signal.signal(signal.SIGINT, signal.SIG_DFL)  # that it is ignored would be inherited
     with subprocess.Popen(
         script, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         signal.signal(signal.SIGINT, ignored)
         for line in process.stdout:
-            if int(re.match(r"steps +([\d,]+)", line)[1].replace(",", "")) >= 2_000:
+            if int(re.match(r"steps +([\d,]+)", line)[1].replace(",", "")) >= steps:
                 break
         process.send_signal(send)
         process.communicate(timeout=60)
-    assert process.returncode not in (0, 1, 2)
-    assert run("ppo", *words, "--save", a)[0] == 0
-    status, _, err = run("ppo", *words, "--save", b, "--load", b)
-    assert status == 0 and re.fullmatch(r".*b\.npz: going on at step [\d,]+ of 8,000\n", err)
-    assert all(same_bits(one, other) for one, other in zip(networks(a), networks(b), strict=True))
+    return process.returncode
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_reward_1_for_ever_is_worth_50_whatever_the_time_limit(n_envs):
     make = [ForEver] * (n_envs or 1)
     env = gym.vector.SyncVectorEnv(make, autoreset_mode=NEXT_STEP) if n_envs else ForEver()
     policy, q = networks(env, hidden=())
-    settings = dict(total_steps=2000, gamma=0.98, ent_coef=0.0, learn_ent_coef=False, tau=0.3, gradient_steps=2)
+    settings = dict(total_steps=1000, gamma=0.98, ent_coef=0.0, learn_ent_coef=False, tau=0.3, gradient_steps=2)
     for _ in sac.train(env, policy, q, **settings, learning_rate=(0.5, 0.0), learning_starts=50, batch_size=16, seed=0):
         pass
     np.testing.assert_allclose(q(np.ones((3, 1)), np.array([[-0.9], [0.0], [0.9]])), 50, atol=1)

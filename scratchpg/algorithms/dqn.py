@@ -1,10 +1,10 @@
 """DQN, deep Q-learning: no policy, no ∇J. Learn the value of each action, and take the action that looks best (11.4).
 
     (11.1)  Q*(s,a) = E[ r + γ max_b Q*(s',b) ]                     greedy on Q* is the best of all policies
-    (11.2)  y = r + γ 1[s' not terminal] max_b Q̄(s',b)              Q̄ moves to Q at times (11.5), and else stays
+    (11.2)  y = r + γ 1[s' not terminal] max_b Q̄(s',b)              Q̄, a copy of Q, follows it as in (11.5)
     (11.3)  L(φ) = mean_t ( y_t - Q_φ(s_t,a_t) )²                   ∇L = -2 mean_t (y_t - Q_φ) ∇Q_φ, y a constant (3.7)
 
-(11.1) holds whoever acted, so a replay keeps all experience: use it where the environment is slow. It is less stable
+(11.1) holds whoever acted, so a replay keeps all experience: use DQN where the environment is slow. It is less stable
 than the chapters before: no true gradient, and bootstrapping off-policy (3.12). (Mnih et al. 2015.)
 """
 

@@ -109,8 +109,8 @@ def train(
     check.bound(max_grad_norm=max_grad_norm)
     rng = make_rng(seed, rng)
     collector, shuffler = Collector(env, expert, rng), rng.spawn(1)[0]
-    passes: dict[str, Any] = {"batch_size": batch_size, "n_epochs": n_epochs, "rng": shuffler}
-    passes |= {"learning_rate": learning_rate, "max_grad_norm": max_grad_norm}
+    cloning: dict[str, Any] = {"batch_size": batch_size, "n_epochs": n_epochs, "rng": shuffler}
+    cloning |= {"learning_rate": learning_rate, "max_grad_norm": max_grad_norm}
 
     def updates() -> Loop:
         states, actions = [], []  # D, round by round
@@ -119,7 +119,7 @@ def train(
             met, _ = batch.samples()
             states.append(met)
             actions.append(expert(met).mode())  # (13.6)  D ← D ∪ {(s, π*(s))}
-            error = clone(policy, np.concatenate(states), np.concatenate(actions), **passes)
+            error = clone(policy, np.concatenate(states), np.concatenate(actions), **cloning)
             if dagger:
                 collector.policy = policy
             yield collector.progress(loss=error)

@@ -1,19 +1,19 @@
 """MPC, model-predictive control: learn how the environment moves, and look ahead in the model at every step.
 
-No policy is learned. A few networks learn the dynamics (14.1), (14.8) each from its own bootstrap: rows of the
-data, drawn once with replacement and kept. The reward is not learned: it is a function that the user gives.
+No policy is learned. A few networks learn the dynamics (14.1), each from its own bootstrap (14.8): rows of the data,
+drawn once with replacement and kept. The reward is not learned: it is a function that the user gives.
 
     (14.3)  R̂(a_0 … a_{H-1}) = mean_m Σ_{k<H} γ^k r(s_k, a_k, s_{k+1}) Π_{j≤k} 1[s_j not terminal],  s_{k+1} by model m
     (14.4)  a^i ~ q;   q ← argmax_q Σ_i Ψ_i log q(a^i),   Ψ_i = 1[R̂(a^i) among the M best]     cross-entropy method
     (14.5)  π(s) = first action of the plan found at s
 
-(14.4) is the score function with Ψ_t in {0, 1}, solved in closed form: the best plans are cloned. One round with one
+(14.4) is the score function with Ψ_i in {0, 1}, solved in closed form: the best plans are cloned. One round with one
 elite is random shooting. What comes after H steps does not count: with a reward of 1 per step, as in CartPole, every
 plan that does not fall within H steps is as good as any other. Plan for what you want instead: an upright pole.
 
 Use it where steps are costly, a state is few numbers, and the reward is known: a few hundred steps are enough. But each
 action costs thousands of model passes. Where the environment is random, a mean of s' may be a state that never occurs
-(PETS learns a distribution for this). Source: Chua et al. 2018, arXiv:1805.12114; its TS∞, one particle a member.
+(the source learns a distribution for this). Source: Chua et al. 2018, arXiv:1805.12114; (14.3) is its "TS∞".
 """
 
 import math
@@ -48,8 +48,8 @@ def train(
     check.count(learning_starts=learning_starts, n_steps=n_steps, batch_size=batch_size, n_epochs=n_epochs)
     check.schedule(learning_rate=learning_rate)
     rng = make_rng(seed, rng)
-    at_random = replace(policy, horizon=1, n_plans=1, n_elites=1, n_rounds=1)  # the only plan is the best
-    collector, planner = Collector(env, at_random, rng), replace(policy)
+    at_random = replace(policy, horizon=1, n_plans=1, n_elites=1, n_rounds=1)  # one plan is drawn, and taken
+    collector, planner = Collector(env, at_random, rng), replace(policy)  # a copy, with plans of its own
     shuffler = rng.spawn(1)[0]
     models: Any = policy.models
     optimizers = [Adam(model.theta) for model in models]
@@ -64,14 +64,14 @@ def train(
             parts.append((*batch.samples(), batch.states[1:][batch.valid]))
             data = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]  # s_t, a_t, s_{t+1}
             known, total = rows.shape[1], len(data[0])
-            own = shuffler.integers(known, total, (len(models), total - known))  # (14.8): of the new rows
-            rows = np.concatenate([rows, own], axis=1)
-            for model, optimizer, row in zip(models, optimizers, rows, strict=True):
+            drawn = shuffler.integers(known, total, (len(models), total - known))  # (14.8): of the new rows
+            rows = np.concatenate([rows, drawn], axis=1)
+            for model, optimizer, own in zip(models, optimizers, rows, strict=True):
                 model.normalize(data[0], data[2])
                 optimizer.learning_rate = scheduled(learning_rate, done)
                 for _ in range(n_epochs):
                     for i in minibatches(total, batch_size, shuffler):
-                        optimizer.step(model.mse_gradient(*(x[row[i]] for x in data)))
+                        optimizer.step(model.mse_gradient(*(x[own[i]] for x in data)))
             collector.policy = planner
             yield collector.progress(mse=sum(model.mse(*data) for model in models) / len(models))
 

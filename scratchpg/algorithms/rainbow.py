@@ -1,9 +1,9 @@
 """Rainbow: DQN with six improvements, each a switch. With all six off it is DQN, bit for bit (11.16).
 
-    double       (11.6)   y = r + γ Q̄(s', argmax_b Q_φ(s',b)): the maximum over noisy values is too high: so one network
-                          chooses, the other gives the value
+    double       (11.6)   y = r + γ Q̄(s',b*), b* = argmax_b Q_φ(s',b), else argmax_b Q̄(s',b): the maximum of noisy
+                          values is too high, so one network chooses, and the other gives the value
     prioritized  (11.8)   draw transitions with large errors more often, and give them less weight (11.9)
-    n_steps      (11.10)  y = Σ_{k<m} γ^k r_{t+k} + γ^m V(s_{t+m}), m ≤ n: rewards arrive n times as fast
+    n_steps      (11.10)  y = Σ_{k<m} γ^k r_{t+k} + γ_m Q̄(s_{t+m},b*), m ≤ n: rewards arrive n times as fast
     dueling      (11.7)   of the network: all actions of a state share one V
     atoms        (11.11)  of the network: the whole distribution of the return is learned, not only its mean
     noisy        (11.14)  of the network: noise in the weights explores; its size is learned; ε is off
@@ -30,22 +30,22 @@ from ..softmax import Softmax
 
 
 def project(rewards: Array, discounts: Array, probabilities: Array, z: Array) -> Array:
-    """(11.12)  The distribution (B, N) of r + γ_m z', moved to the atoms z: each mass goes to its two neighbours.
+    """(11.12)  m (B, N): the probability of each r + γ_m z_j goes to its two neighbours among the atoms z.
 
     >>> project(np.array([0.25]), np.array([1.0]), np.array([[0.0, 1.0, 0.0]]), np.array([0.0, 1.0, 2.0]))
     array([[0.  , 0.75, 0.25]])
     """
     N = len(z)
-    b = np.clip((rewards[:, None] + discounts[:, None] * z - z[0]) / (z[1] - z[0]), 0, N - 1)
-    lower = np.minimum(b.astype(int), N - 2)  # so there is always an atom above
-    upper = probabilities * (b - lower)
-    place = (lower + N * np.arange(len(b))[:, None]).ravel()
-    m = np.bincount(place, (probabilities - upper).ravel(), b.size) + np.bincount(place + 1, upper.ravel(), b.size)
-    return m.reshape(b.shape)
+    x = np.clip((rewards[:, None] + discounts[:, None] * z - z[0]) / (z[1] - z[0]), 0, N - 1)  # counted in atoms
+    lower = np.minimum(x.astype(int), N - 2)  # so there is always an atom above
+    up = probabilities * (x - lower)  # the share of the upper neighbour
+    place = (lower + N * np.arange(len(x))[:, None]).ravel()  # of the lower one in m, row after row
+    m = np.bincount(place, (probabilities - up).ravel(), x.size) + np.bincount(place + 1, up.ravel(), x.size)
+    return m.reshape(x.shape)
 
 
 def targets(q: QNetwork, target: QNetwork, batch: Sample, double: bool, noises: tuple[Any, Any]) -> Array:
-    """(11.10) for the best action b* of s_{t+m}: y (B,), or with atoms m (B, N) of (11.12). noises: of q, of target."""
+    """(11.10), with the best action b* of s_{t+m}: y (B,); with atoms m (B, N) of (11.12). noises: of q, of target."""
     judge = target(batch.next_states, noises[1])
     best = q(batch.next_states, noises[0]).mode() if double else judge.mode()  # (11.6)
     values = judge.outputs[judge.taken(best)]
@@ -64,7 +64,7 @@ def errors(output: EpsilonGreedy, actions: Array, targets: Array) -> tuple[Array
         return error**2, -2 * error, abs(error)
     p = Softmax(outputs)
     cross_entropy = -(targets * p.log_probabilities).sum(axis=1)
-    minus_entropy = (targets * np.log(np.maximum(targets, np.finfo(float).tiny))).sum(axis=1)
+    minus_entropy = (targets * np.log(np.maximum(targets, np.finfo(float).tiny))).sum(axis=1)  # 0 log 0 is 0
     return cross_entropy, p.probabilities - targets, cross_entropy + minus_entropy
 
 
@@ -80,7 +80,7 @@ def gradient(q: QNetwork, batch: Sample, targets: Array, noise: Array | None = N
     output = q(states, noise)
     _, d, priorities = errors(output, batch.actions, targets)
     d_outputs = np.zeros_like(output.outputs)
-    d_outputs[output.taken(batch.actions)] = (weights / len(weights) * d.T).T
+    d_outputs[output.taken(batch.actions)] = (weights / len(weights) * d.T).T  # row by row, d (B,) or (B, N)
     return q.backward(output, d_outputs), priorities
 
 
@@ -134,7 +134,7 @@ def train(
                 replay.beta = scheduled(beta, done)
             replay.add(collector.collect(train_freq))
             for _ in range(gradient_steps if collector.steps >= learning_starts else 0):
-                noise = q.draw(sampler)  # (11.14), new in each step, not the target's
+                noise = q.draw(sampler)  # (11.14), new in each step; the target has its own
                 batch = replay.sample(batch_size, sampler)
                 y = targets(q, target, batch, double, (noise, target.draw(sampler)))
                 g, priorities = gradient(q, batch, y, noise)

@@ -5,10 +5,10 @@ Where the reward is rare, exploration alone does not find it. Begin with a polic
 steps may destroy the clone. One more term, the gradient of cloning, holds it until V is useful:
 
     (13.7)  ∇L(θ) = -mean_batch [ A_t ∇log π_θ(a_t|s_t) + β ∇H ] - λ mean_demo w_t ∇log π_θ(a*_t|s_t)
-    (13.8)  E[-∇L] = ∇J_A2C - λ ∇E_{π*}[L_BC]:  for λ > 0 its zero is not that of ∇J; the bias goes with λ
+    (13.8)  E[-∇L] = ∇J_A2C - λ ∇E_{π*}[L_BC]:  for λ > 0 its zero is not that of ∇J; the bias falls with λ
 
 Each set has its own mean: in one sum over both, λ would grow with the number of demonstrations. Here w_t = 1, A is
-normalised, and λ goes linearly to 0; the source has w_t = max_batch A and λ = λ_0 λ_1^k.
+normalised, and λ goes linearly to 0; the source has w_t = max_batch A, and λ = λ_0 λ_1^k in update k.
 
 Use it where a few good episodes are at hand and the reward is rare; unlike a clone it may get better than the expert.
 If λ stays, the policy remains half a clone; where the clone is sure of a wrong action, it may never try another. Each

@@ -6,7 +6,7 @@
     (12.8)   L_π(θ) = mean_t E_{a~π_θ(·|s_t)}[ α log π_θ(a|s_t) - min_i Q_i(s_t,a) ]
     (12.14)  log α ← log α - η ( H - H̄ ),   H = -mean_t log π_θ(a_t|s_t)             towards an entropy H̄
 
-Its step is not ∇J_α (12.5), which has the true Q and weighs states by γ^t d_t(s). It follows (12.4) in each state.
+Its step is not ∇J_α (12.5): it takes states as the replay has them, and moves π(·|s) towards softmax(Q(s,·)/α) (12.4).
 Use it where the environment is slow: it needs less experience than PPO, but more computing. (Haarnoja et al. 2018.)
 """
 
@@ -46,10 +46,10 @@ def gradient(
     check.weight(ent_coef=ent_coef)
     pi = policy(states)
     values, caches = q.forward(states, pi.action(noise))
-    smaller = np.stack([values[0] < values[1], values[0] >= values[1]])
+    smaller = np.stack([values[0] < values[1], values[0] >= values[1]])  # ∂ min_i Q_i/∂Q_i: 1 for the smaller, else 0
     d_actions = q.d_action(caches, smaller, noise.shape[1])  # ∂ min_i Q_i/∂a
     d_parameters = ent_coef * pi.d_log_prob(noise) - pi.d_action(noise, d_actions)  # (12.12)
-    return policy.backward(pi, d_parameters / len(states)), -float(pi.log_prob(noise).mean())
+    return policy.backward(pi, d_parameters / len(states)), -float(pi.log_prob(noise).mean())  # H of (12.14)
 
 
 def train(
@@ -103,7 +103,7 @@ def train(
                 g, entropy = gradient(policy, q, batch.states, noise, ent_coef=alpha)
                 gradient_norm = actor.step(g)
                 if learn_ent_coef:
-                    alpha *= math.exp(-rate * (entropy - H_bar))  # (12.14)
+                    alpha *= math.exp(-rate * (entropy - H_bar))  # (12.14), of α instead of log α
                 follow(target, q, tau)
             yield collector.progress(ent_coef=alpha, entropy=entropy, gradient_norm=gradient_norm)
 

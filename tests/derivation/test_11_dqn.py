@@ -291,7 +291,7 @@ def test_eq_11_13_and_11_15_gradient_of_all_combinations(switches, seed):
     """∇ of -mean_t w_t Σ_i m_i log p_i(s_t,a_t), or of mean_t w_t (y_t - Q)², by complex step through the heads, the
     net, μ and σ. The loss against its printed sum; the error of a fit is 0, and |y - Q| without atoms."""
     rng = np.random.default_rng(seed)
-    q, noise = random_q(rng, **switches)
+    q, noise = random_q(rng, (3, 2, 3), **switches)
     w = rng.random(6)
     batch = random_sample(rng)._replace(weights=w)
     y = rng.dirichlet(np.ones(5), size=6) if q.z is not None else rng.standard_normal(6)

@@ -50,9 +50,9 @@ def mutants(source: str, functions: tuple[str, ...] = (), path: str = "") -> Ite
             continue
         for old in list(_expressions(statement)):
             for new in _changes(old):
-                _Swap(old, new).visit(parent)
+                _Swap(old, ast.fix_missing_locations(new)).visit(parent)
                 after = _told(new if old is statement else statement)
-                code = compile(ast.fix_missing_locations(tree), path, "exec")
+                code = compile(tree, path, "exec")
                 _Swap(new, old).visit(parent)
                 yield Mutant(old.lineno, function, _told(statement), after, code)
 

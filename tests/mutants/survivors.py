@@ -192,7 +192,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "only its dtype is asked for",
         (
             "Planner.__call__.sample",
-            "self.rng, self.plans = (rng, [plan(self, s, rng, a) for s, a in zip(states, before, strict=False)])",
+            "self.rng, self.plans = (rng, [plan(self, s, rng, last) for s, last in zip(states, before, strict=False)])",
         ): "equivalent: there is one for each state",
         (
             "Planner.__call__",

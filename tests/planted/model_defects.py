@@ -16,7 +16,7 @@ MODEL_DEFECTS = (
         {
             "shuffler.integers(known, total, (len(models), total - known))": "shuffler.integers(0, total, "
             "(len(models), total))",
-            "rows = np.concatenate([rows, own], axis=1)": "rows = own",
+            "rows = np.concatenate([rows, drawn], axis=1)": "rows = drawn",
         },
         tests=MPC,
     ),
@@ -154,7 +154,7 @@ MODEL_DEFECTS = (
         "MPC: R̂ is too sure of itself: the errors of the models cancel within every plan",
         "all members see the state that the first of them predicted",
         "scratchpg/planner.py",
-        {"accumulate(actions, predict": "accumulate(actions, lambda s, a: predict(np.concatenate([s[:N]] * M), a)"},
+        {"accumulate(actions, predict": "accumulate(actions, lambda s, a: predict(np.concatenate([s[:N]] * E), a)"},
         tests=PLANNER,
     ),
     Defect(

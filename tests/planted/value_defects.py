@@ -122,8 +122,8 @@ VALUE_DEFECTS = (
         "the shares of floor(b) and ceil(b) are both 0 where b is an integer",
         "scratchpg/algorithms/rainbow.py",
         {
-            "lower = np.minimum(b.astype(int), N - 2)": "lower, ceil = b.astype(int), np.ceil(b).astype(int)",
-            "(probabilities - upper).ravel()": "(probabilities * (ceil - b)).ravel()",
+            "lower = np.minimum(x.astype(int), N - 2)": "lower, ceil = x.astype(int), np.ceil(x).astype(int)",
+            "(probabilities - up).ravel()": "(probabilities * (ceil - x)).ravel()",
             "np.bincount(place + 1, ": "np.bincount(place + (ceil - lower).ravel(), ",
         },
         tests=RAINBOW,
@@ -152,7 +152,7 @@ VALUE_DEFECTS = (
         {
             "        gradient_norm = np.nan\n": "        gradient_norm, noise = np.nan, q.draw(sampler)\n",
             "policy.explore(done, q.draw(sampler))": "policy.explore(done, noise)",
-            "                noise = q.draw(sampler)  # (11.14), new in each step, not the target's\n": "",
+            "                noise = q.draw(sampler)  # (11.14), new in each step; the target has its own\n": "",
         },
         tests=RAINBOW,
     ),
