@@ -17,7 +17,7 @@ Model = Callable[[Array, Array], Array]  # s_{t+1} (B, n) of s_t (B, n) and a_t,
 
 @dataclass(kw_only=True)
 class Planner:
-    """(14.5)  π(s), to be used as a policy: by `train`, `Collector` and `evaluate`. A plan begins from the last one."""
+    """(14.5)  π(s), a policy for `train`, `Collector` and `evaluate`. In a Box a search begins from the last plan."""
 
     env: AnyEnv  # for its spaces; a Box of actions must have finite bounds
     models: Sequence[Model]  # the ensemble
@@ -34,7 +34,7 @@ class Planner:
         check.unit(gamma=self.gamma)
         check.door(object, f"at most n_plans={self.n_plans}", lambda x: x <= self.n_plans)(n_elites=self.n_elites)
         check.door(object, "a function", callable)(reward=self.reward, terminal=self.terminal or self.reward)
-        check.door(Sequence, "a list of functions", lambda x: x and all(map(callable, x)))(models=self.models)
+        check.door(Sequence, "a list of 1 or more functions", lambda x: x and all(map(callable, x)))(models=self.models)
         space: Any = check.spaces_of(self.env)[1]
         self.actions = "Box" if check.has_box(self.env) else "Discrete"
         self.outputs = check.action_size(self.env, "bounded Box" if self.actions == "Box" else "Discrete")
@@ -96,7 +96,7 @@ def imagined_returns(planner: Planner, state: Array, plans: Array, predict: Mode
     (N, H), E = plans.shape[:2], len(planner.models)  # E models: an ensemble
     predict, actions = predict or together(planner.models, N), np.concatenate([plans.swapaxes(0, 1)] * E, axis=1)
     states = np.array([*accumulate(actions, predict, initial=np.tile(state, (E * N, 1)))])  # s_0 … s_H of all rows
-    s, a, next_s = (x.reshape(H * E * N, *x.shape[2:]) for x in (states[:-1], actions, states[1:]))
+    s, a, next_s = (x.reshape(H * E * N, *x.shape[2:]) for x in (states[:-1], actions, states[1:].copy()))
     r = planner.reward(s, a, next_s)
     r = check.rows(s, reward=r if np.ndim(r) else np.full(len(s), r))[1].reshape(H, E * N)
     if planner.terminal:
@@ -108,7 +108,7 @@ def together(models: Sequence[Model], N: int) -> Model:
     """All models as one function of E N rows: the first N are for the first model, the next N for the second, …"""
     E, members = len(models), [model for model in models if type(model) is Dynamics]
     if len(members) < E or len({(f.sizes, f.theta.dtype) for f in members}) > 1:
-        return lambda s, a: np.concatenate([f(s[m * N :][:N], a[m * N :][:N]) for m, f in enumerate(models)])
+        return lambda s, a: np.concatenate([f(s[m * N :][:N].copy(), a[m * N :][:N]) for m, f in enumerate(models)])
     of_all = zip(*(f.net.layers for f in members), strict=True)
     W_1, *deeper = layers = [np.stack([np.concatenate(W_b) for W_b in layer]) for layer in of_all]  # W_l above b_l
     (n, d, *_), dtype = members[0].sizes, W_1.dtype

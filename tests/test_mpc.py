@@ -204,6 +204,24 @@ def test_a_reward_of_another_shape_is_refused_by_name(shape):
         planning.imagined_returns(planner, np.zeros(1), np.ones((2, 3), int))
 
 
+def test_what_functions_do_to_their_arguments_changes_no_state():
+    """A student writes `x -= 5`, as x is a name of his own; but it is a column of next_states."""
+
+    def in_place(states, actions):
+        states += actions
+        return states
+
+    def distance(states, actions, next_states):
+        x = next_states[:, 0]
+        x -= 5
+        return abs(x) + states[:, 0]
+
+    planner = on_the_line(box=True)
+    planner.models, planner.reward, planner.terminal = [in_place], distance, lambda s: s[:, 0] >= 4
+    returns = planning.imagined_returns(planner, np.zeros(1), np.full((1, 3, 1), 2.0))  # s = 0, 2, 4, where it ends
+    assert returns.tolist() == [(3 + 0) + (1 + 2)]
+
+
 def test_a_subclass_predicts_in_its_own_way():
     """What it does beside the net must not be lost in the one pass of all models."""
 
