@@ -165,9 +165,17 @@ def test_a_model_that_diverges_is_not_chosen(box):
 def test_a_search_without_a_finite_return_is_refused():
     """With R̂ = NaN everywhere the first plans would be as good as any, and actions random without a word."""
     planner = on_the_line()
-    planner.reward = lambda s, a, next_s: np.where(a > 0, np.nan, np.nan)
+    planner.reward = lambda s, a, next_s: np.full(len(s), np.nan)
     with pytest.raises(NonFiniteError, match="R̂ of the best plan must be finite"):
         plan(planner, np.zeros(1), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("never", [np.nan, -np.inf])
+def test_one_plan_with_a_finite_return_is_enough(never):
+    """A reward of -inf is a way to forbid: the search goes on from the plans that are allowed, be it one."""
+    planner = on_the_line(horizon=1, n_plans=5, n_elites=3, n_rounds=1)
+    planner.reward = lambda s, a, next_s: np.where(np.arange(5) == 2, 1.0, never)
+    assert plan(planner, np.zeros(1), np.random.default_rng(0)).shape == (1,)
 
 
 @pytest.mark.parametrize("kind", [bool, int, float])
