@@ -51,7 +51,8 @@ class Planner:
         """Its `sample(rng)` makes a search from each of the states, its `mode()` one with a generator of seed 0."""
 
         def sample(rng: np.random.Generator) -> Array:
-            before = self.plans if rng is self.rng and len(states) == len(self.plans) else [None] * len(states)
+            goes_on = rng is self.rng and len(states) == len(self.plans)  # else it is another run
+            before = self.plans if goes_on else [None] * len(states)
             self.rng, self.plans = rng, [plan(self, s, rng, last) for s, last in zip(states, before, strict=True)]
             return np.array([a[0] for a in self.plans])  # (14.5)
 
@@ -59,12 +60,9 @@ class Planner:
 
 
 def plan(planner: Planner, state: Array, rng: np.random.Generator, before: Array | None = None) -> Array:
-    """(14.4)  The mean of the last elites, (H, d); of integers the most frequent ones, (H,).
-
-    before: the plan found one step earlier. In a Box the search starts from it, moved on by one step.
-    """
+    """(14.4)  The mean of the last elites, (H, d); of integers the most frequent ones, (H,)."""
     q, predict = planner.q, together(planner.models, planner.n_plans)
-    if before is not None and planner.actions == "Box":
+    if before is not None and planner.actions == "Box":  # start from the plan found one step earlier, moved on by one
         q = np.stack([np.vstack([before[1:], q[0, -1:]]), q[1]])
     for _ in range(planner.n_rounds):
         plans = draw(planner, q, rng)
@@ -96,7 +94,8 @@ def imagined_returns(planner: Planner, state: Array, plans: Array, predict: Mode
     (N, H), E = plans.shape[:2], len(planner.models)  # E models: an ensemble
     predict, actions = predict or together(planner.models, N), np.concatenate([plans.swapaxes(0, 1)] * E, axis=1)
     states = np.array([*accumulate(actions, predict, initial=np.tile(state, (E * N, 1)))])  # s_0 … s_H of all rows
-    s, a, next_s = (x.reshape(H * E * N, *x.shape[2:]) for x in (states[:-1], actions, states[1:].copy()))
+    states.flags.writeable = False  # s and next_s share them: a reward must not write into one of them
+    s, a, next_s = (x.reshape(H * E * N, *x.shape[2:]) for x in (states[:-1], actions, states[1:]))
     r = planner.reward(s, a, next_s)
     r = check.rows(s, reward=r if np.ndim(r) else np.full(len(s), r))[1].reshape(H, E * N)
     if planner.terminal:

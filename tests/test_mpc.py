@@ -212,22 +212,28 @@ def test_a_reward_of_another_shape_is_refused_by_name(shape):
         planning.imagined_returns(planner, np.zeros(1), np.ones((2, 3), int))
 
 
-def test_what_functions_do_to_their_arguments_changes_no_state():
-    """A student writes `x -= 5`, as x is a name of his own; but it is a column of next_states."""
-
+def test_a_model_that_works_in_place_changes_no_state_before():
     def in_place(states, actions):
         states += actions
         return states
 
+    planner = on_the_line(box=True)
+    planner.models, planner.reward = [in_place], lambda s, a, next_s: s[:, 0]
+    assert planning.imagined_returns(planner, np.zeros(1), np.full((1, 3, 1), 2.0)).tolist() == [0 + 2 + 4]
+
+
+def test_a_reward_that_writes_into_states_is_refused():
+    """A student writes `x -= 5`, as x is a name of his own; but it is a column of next_states."""
+
     def distance(states, actions, next_states):
         x = next_states[:, 0]
         x -= 5
-        return abs(x) + states[:, 0]
+        return -abs(x)
 
-    planner = on_the_line(box=True)
-    planner.models, planner.reward, planner.terminal = [in_place], distance, lambda s: s[:, 0] >= 4
-    returns = planning.imagined_returns(planner, np.zeros(1), np.full((1, 3, 1), 2.0))  # s = 0, 2, 4, where it ends
-    assert returns.tolist() == [(3 + 0) + (1 + 2)]
+    planner = on_the_line()
+    planner.reward = distance
+    with pytest.raises(ValueError, match="read-only"):
+        plan(planner, np.zeros(1), np.random.default_rng(0))
 
 
 def test_a_subclass_predicts_in_its_own_way():
