@@ -25,7 +25,7 @@ class Dynamics(Network):
     ) -> None:
         self.sizes = n, d, *hidden = check.widths(2, sizes=sizes)
         self.net = MLP((n + d, *hidden, n), rng, theta=theta, dtype=dtype)
-        self.scales = np.array([[0.0] * n, [1.0] * n] * 2 if scales is None else scales)
+        self.scales = np.array([[0] * n, [1] * n] * 2 if scales is None else scales, np.float64)
 
     @classmethod
     def for_env(cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, **options: Any) -> Self:
@@ -75,7 +75,7 @@ class Dynamics(Network):
     def _forward(self, states: Array, actions: Array) -> tuple[Array, Cache]:
         """f_φ((s - μ_s)/σ_s, a) and its cache; integer actions become one-hot."""
         B, d, a = len(states), self.sizes[1], np.asarray(actions)
-        if a.dtype.kind in "iu":
+        if a.dtype.kind in "iu" and a.ndim == 1:
             a = a[..., None] == np.arange(d)
         if a.shape != (B, d) or (a.dtype.kind == "b" and np.count_nonzero(a) != B):
             expected = f"{B} integers in 0 … {d - 1}, or rows of {d} numbers, one per state"

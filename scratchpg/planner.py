@@ -17,11 +17,11 @@ Model = Callable[[Array, Array], Array]  # s_{t+1} (B, n) of s_t (B, n) and a_t,
 
 @dataclass(kw_only=True)
 class Planner:
-    """(14.5)  π(s), to be used as a policy: by `train`, `Collector` and `evaluate`. A plan begins from the last one."""
+    """(14.5)  π(s), a policy for `train`, `Collector` and `evaluate`. In a Box a search begins from the last plan."""
 
     env: AnyEnv  # for its spaces; a Box of actions must have finite bounds
     models: Sequence[Model]  # the ensemble
-    reward: Callable[[Array, Array, Array], Any]  # r(s, a, s') of rows (B, n), (B,) or (B, d), (B, n): (B,)
+    reward: Callable[[Array, Array, Array], Any]  # r(s, a, s') of rows (B, n), (B,) or (B, d), (B, n): (B,) or a number
     terminal: Callable[[Array], Array] | None = None  # of states (B, n): True where an episode ends, (B,)
     horizon: int = 15  # H
     n_plans: int = 300  # drawn in each round
@@ -32,18 +32,18 @@ class Planner:
     def __post_init__(self) -> None:
         check.count(horizon=self.horizon, n_plans=self.n_plans, n_elites=self.n_elites, n_rounds=self.n_rounds)
         check.unit(gamma=self.gamma)
-        if self.n_elites > self.n_plans:
-            raise ValueError(f"n_elites must be at most n_plans={self.n_plans}, not {self.n_elites}")
+        check.door(object, f"at most n_plans={self.n_plans}", lambda x: x <= self.n_plans)(n_elites=self.n_elites)
+        check.door(object, "a function", callable)(reward=self.reward, terminal=self.terminal or self.reward)
+        check.door(Sequence, "a list of 1 or more functions", lambda x: x and all(map(callable, x)))(models=self.models)
         space: Any = check.spaces_of(self.env)[1]
         self.actions = "Box" if check.has_box(self.env) else "Discrete"
-        self.outputs, H = check.action_size(self.env, self.actions), self.horizon
+        self.outputs = check.action_size(self.env, "bounded Box" if self.actions == "Box" else "Discrete")
         # What a Collector looks at: the number of inputs, and the dtype of states. There are no parameters.
         self.net, self.theta = SimpleNamespace(sizes=(check.observation_size(self.env),)), np.zeros(0, np.float32)
-        self.q = np.full((H, self.outputs), 1 / self.outputs)  # a search begins with equal probabilities
+        self.q = np.full((self.horizon, self.outputs), 1 / self.outputs)  # a search begins with equal probabilities
         if self.actions == "Box":  # or with the middle of the Box, and half its width
-            self.low, self.high = space.low.ravel(), space.high.ravel()
-            self.q = np.repeat([[(self.low + self.high) / 2], [(self.high - self.low) / 2]], H, axis=1)
-            check.finite("the bounds of the actions", self.q)
+            self.low, self.high = np.array([space.low.ravel(), space.high.ravel()], np.float64)
+            self.q = np.repeat([[(self.low + self.high) / 2], [(self.high - self.low) / 2]], self.horizon, axis=1)
         self.rng: Any = None
         self.plans: list[Array] = []  # the last plan of each row of states, found with that generator
 
@@ -60,16 +60,15 @@ class Planner:
 
 
 def plan(planner: Planner, state: Array, rng: np.random.Generator, before: Array | None = None) -> Array:
-    """(14.4)  The mean of the last elites, (H, d); of integers the most frequent ones, (H,).
-
-    before: the plan found one step earlier. In a Box the search starts from it, moved on by one step.
-    """
+    """(14.4)  The mean of the last elites, (H, d); of integers the most frequent ones, (H,)."""
     q, predict = planner.q, together(planner.models, planner.n_plans)
-    if before is not None and planner.actions == "Box":
+    if before is not None and planner.actions == "Box":  # start from the plan found one step earlier, moved on by one
         q = np.stack([np.vstack([before[1:], q[0, -1:]]), q[1]])
     for _ in range(planner.n_rounds):
         plans = draw(planner, q, rng)
-        elites = np.argsort(-imagined_returns(planner, state, plans, predict), kind="stable")[: planner.n_elites]
+        R = imagined_returns(planner, state, plans, predict)
+        elites = np.argsort(-R, kind="stable")[: planner.n_elites]  # NaN comes last
+        check.finite("R̂ of the best plan", R[elites[:1]])
         q = fit(planner, plans[elites])
     return q[0] if planner.actions == "Box" else q.argmax(axis=1)
 
@@ -95,34 +94,34 @@ def imagined_returns(planner: Planner, state: Array, plans: Array, predict: Mode
     (N, H), E = plans.shape[:2], len(planner.models)  # E models: an ensemble
     predict, actions = predict or together(planner.models, N), np.concatenate([plans.swapaxes(0, 1)] * E, axis=1)
     states = np.array([*accumulate(actions, predict, initial=np.tile(state, (E * N, 1)))])  # s_0 … s_H of all rows
+    states.flags.writeable = False  # s and next_s share them: a reward must not write into one of them
     s, a, next_s = (x.reshape(H * E * N, *x.shape[2:]) for x in (states[:-1], actions, states[1:]))
-    r = np.broadcast_to(planner.reward(s, a, next_s), H * E * N).reshape(H, E * N)
+    r = planner.reward(s, a, next_s)
+    r = check.rows(s, reward=r if np.ndim(r) else np.full(len(s), r))[1].reshape(H, E * N)
     if planner.terminal:
-        r = r * np.logical_and.accumulate(~planner.terminal(s).reshape(H, E * N))  # Π_{j≤k}
+        r = np.where(np.logical_and.accumulate(np.logical_not(planner.terminal(s)).reshape(H, E * N)), r, 0)  # Π_{j≤k}
     return (planner.gamma ** np.arange(H) @ r).reshape(E, N).mean(axis=0)
 
 
 def together(models: Sequence[Model], N: int) -> Model:
     """All models as one function of E N rows: the first N are for the first model, the next N for the second, …"""
-    E, members = len(models), [model for model in models if isinstance(model, Dynamics)]
+    E, members = len(models), [model for model in models if type(model) is Dynamics]
     if len(members) < E or len({(f.sizes, f.theta.dtype) for f in members}) > 1:
-        return lambda s, a: np.concatenate([f(s[m * N :][:N], a[m * N :][:N]) for m, f in enumerate(models)])
+        return lambda s, a: np.concatenate([f(s[m * N :][:N].copy(), a[m * N :][:N]) for m, f in enumerate(models)])
     of_all = zip(*(f.net.layers for f in members), strict=True)
     W_1, *deeper = layers = [np.stack([np.concatenate(W_b) for W_b in layer]) for layer in of_all]  # W_l above b_l
     (n, d, *_), dtype = members[0].sizes, W_1.dtype
-    mu, sigma, mu_d, sigma_d = np.stack([f.scales for f in members], axis=1)[:, :, None]  # each (E, 1, n)
-    W_1[:, :n] /= sigma.swapaxes(1, 2)  # the scales are folded into the first and the last layer
-    W_1[:, -1:] -= mu @ W_1[:, :n]
-    layers[-1] *= sigma_d
-    layers[-1][:, -1:] += mu_d
-    x, y_1 = np.ones((E, N, W_1.shape[1]), dtype), np.empty((E, N, W_1.shape[2]), dtype)  # x = (s, a, 1), 1 for b_1
+    mu, sigma, mu_d, sigma_d = np.repeat(np.stack([f.scales for f in members], axis=1), N, axis=1).astype(dtype)
+    layers[-1] *= sigma_d[::N, None]  # folded in; but μ in b_1 would cancel s only by and by, and round it away
+    layers[-1][:, -1:] += mu_d[::N, None]
+    x, y_1 = np.ones((E, N, W_1.shape[1]), dtype), np.empty((E, N, W_1.shape[2]), dtype)  # x = (z, a, 1), 1 for b_1
     # Adding a row to N rows is slow, so b is repeated; and new memory for y in each step would cost more than tanh
     hidden = [(W[:, :-1], np.repeat(W[:, -1:], N, axis=1), np.empty((E, N, W.shape[2]), dtype)) for W in deeper]
     one_hot = np.eye(d, dtype=dtype)
 
     def at_once(states: Array, actions: Array) -> Array:
-        a = one_hot.take(actions, axis=0) if actions.dtype.kind in "iu" else actions
-        x[..., :n], x[..., n:-1] = states.reshape(E, N, n), a.reshape(E, N, d)
+        a = one_hot.take(actions, axis=0) if actions.ndim == 1 else actions
+        x[..., :n], x[..., n:-1] = ((states - mu) / sigma).reshape(E, N, n), a.reshape(E, N, d)
         y = np.matmul(x, W_1, out=y_1)
         for W, b, out in hidden:
             y = np.matmul(np.tanh(y, out=y), W, out=out)

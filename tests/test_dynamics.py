@@ -54,6 +54,28 @@ def test_together_is_each_model_on_its_rows(d, hidden, others, monkeypatch):
     assert all(same_bits(model.theta, theta) for model, theta in zip(models, thetas, strict=True))
 
 
+def test_together_is_as_exact_far_from_0():
+    """μ/σ = 1e6: with μ folded into b_1, rounding in float32 would leave nothing of s - μ."""
+    rng = np.random.default_rng(0)
+    model, states = Dynamics((3, 2, 5), rng), 1e4 + 1e-2 * rng.standard_normal((50, 3))
+    model.normalize(states, states + rng.standard_normal((50, 3)))
+    actions = rng.integers(2, size=50)
+    np.testing.assert_allclose(together([model], 50)(states, actions), model(states, actions), rtol=0, atol=1e-5)
+
+
+def test_scales_of_integers_become_floats():
+    """Deviations of 0.2 that are stored as integers are 0."""
+    model = Dynamics((1, 1), scales=[[0], [1], [0], [1]])
+    model.normalize([[0.0], [0.4]], [[0.1], [0.9]])
+    np.testing.assert_allclose(model.scales, [[0.2], [0.2], [0.3], [0.2]])
+
+
+def test_rows_of_integers_are_numbers_of_a_box():
+    model = model_for(2)
+    rows = np.array([[0, 1], [3, -2]])
+    assert same_bits(model(np.ones((2, 3)), rows), model(np.ones((2, 3)), rows.astype(float)))
+
+
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e6])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_constant_columns_survive(constant, dtype):

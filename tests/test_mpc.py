@@ -1,6 +1,7 @@
 """MPC: the search at its edges, the planner as a policy, `train` step by step. (Its equations: derivation/.)"""
 
 import itertools
+import re
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ from scratchpg import planner as planning
 from scratchpg.algorithms import mpc
 from scratchpg.dynamics import Dynamics
 from scratchpg.planner import Planner, plan
+from scratchpg.plumbing.check import NonFiniteError
 
 FAST = {"total_steps": 30, "learning_starts": 10, "n_steps": 10, "n_epochs": 2, "batch_size": 8}
 
@@ -160,6 +162,104 @@ def test_a_model_that_diverges_is_not_chosen(box):
     assert plan(planner, np.zeros(1), np.random.default_rng(0)).max() <= 1.5
 
 
+def test_a_search_without_a_finite_return_is_refused():
+    """With R̂ = NaN everywhere the first plans would be as good as any, and actions random without a word."""
+    planner = on_the_line()
+    planner.reward = lambda s, a, next_s: np.full(len(s), np.nan)
+    with pytest.raises(NonFiniteError, match="R̂ of the best plan must be finite"):
+        plan(planner, np.zeros(1), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("never", [np.nan, -np.inf])
+def test_one_plan_with_a_finite_return_is_enough(never):
+    """A reward of -inf is a way to forbid: the search goes on from the plans that are allowed, be it one."""
+    planner = on_the_line(horizon=1, n_plans=5, n_elites=3, n_rounds=1)
+    planner.reward = lambda s, a, next_s: np.where(np.arange(5) == 2, 1.0, never)
+    assert plan(planner, np.zeros(1), np.random.default_rng(0)).shape == (1,)
+
+
+@pytest.mark.parametrize("kind", [bool, int, float])
+@pytest.mark.parametrize("late", [1.0, np.nan, -np.inf])
+def test_what_is_paid_after_the_end_is_0_whatever_it_is(kind, late):
+    """s = 0, 2, 4, 6 ends at 2: the first step is paid. s = 0, 1, 2, 3: two. `terminal` may count: 1 where it ends."""
+    planner = on_the_line()
+    planner.reward = lambda s, a, next_s: np.where(s[:, 0] >= 2, late, 1.0)
+    planner.terminal = lambda s: (s[:, 0] >= 2).astype(kind)
+    returns = planning.imagined_returns(planner, np.zeros(1), np.array([[2, 2, 2], [1, 1, 1]]))
+    assert returns.tolist() == [1, 2]
+
+
+def test_numbers_of_a_box_may_be_integers():
+    """s' = s + a by a linear net: an action 0 is not the first of one, one-hot 1."""
+    planner = on_the_line(box=True)
+    planner.models = [Dynamics((1, 1), theta=np.array([0.0, 1.0, 0.0]))]
+    plans = np.array([[[0]] * 3, [[2]] * 3])
+    assert planning.imagined_returns(planner, np.zeros(1), plans).tolist() == [-75, -(3**2 + 1**2 + 1**2)]
+
+
+@pytest.mark.parametrize("reward", [-2, np.float32(-2), np.int8(-2), [-2] * 6, np.full(6, -2, np.int8)])
+def test_a_reward_is_a_number_for_each_row_or_one_for_all(reward):
+    planner = on_the_line()
+    planner.reward = lambda *_: reward
+    assert planning.imagined_returns(planner, np.zeros(1), np.ones((2, 3), int)).tolist() == [-6, -6]
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (1,), (3,), (1, 6)])
+def test_a_reward_of_another_shape_is_refused_by_name(shape):
+    planner = on_the_line()
+    planner.reward = lambda *_: np.ones(shape)
+    with pytest.raises(ValueError, match=rf"reward must have shape \(6,\).*not {re.escape(str(shape))}"):
+        planning.imagined_returns(planner, np.zeros(1), np.ones((2, 3), int))
+
+
+def test_a_model_that_works_in_place_changes_no_state_before():
+    def in_place(states, actions):
+        states += actions
+        return states
+
+    planner = on_the_line(box=True)
+    planner.models, planner.reward = [in_place], lambda s, a, next_s: s[:, 0]
+    assert planning.imagined_returns(planner, np.zeros(1), np.full((1, 3, 1), 2.0)).tolist() == [0 + 2 + 4]
+
+
+def test_a_reward_that_writes_into_states_is_refused():
+    """A student writes `x -= 5`, as x is a name of his own; but it is a column of next_states."""
+
+    def distance(states, actions, next_states):
+        x = next_states[:, 0]
+        x -= 5
+        return -abs(x)
+
+    planner = on_the_line()
+    planner.reward = distance
+    with pytest.raises(ValueError, match="read-only"):
+        plan(planner, np.zeros(1), np.random.default_rng(0))
+
+
+def test_a_subclass_predicts_in_its_own_way():
+    """What it does beside the net must not be lost in the one pass of all models."""
+
+    class Walled(Dynamics):
+        def __call__(self, states, actions):
+            return np.minimum(super().__call__(states, actions), 4)
+
+    planner = on_the_line(box=True)
+    planner.models = [Walled((1, 1), theta=np.array([0.0, 1.0, 0.0]))]
+    assert planning.imagined_returns(planner, np.zeros(1), np.full((1, 3, 1), 3.0)).tolist() == [-6]
+
+
+@pytest.mark.parametrize("models", [[], None, moves, ["a"], [None]])
+def test_models_are_refused_at_the_door(models):
+    with pytest.raises((ValueError, TypeError), match="models must be"):
+        Planner(env=Line(), models=models, reward=to_five)
+
+
+@pytest.mark.parametrize("name", ["reward", "terminal"])
+def test_functions_are_refused_at_the_door(name):
+    with pytest.raises(ValueError, match=f"{name} must be a function, not 1.5"):
+        Planner(**{"env": Line(), "models": [moves], "reward": to_five, name: 1.5})
+
+
 def test_a_policy_for_evaluate():
     """From 0 by 2, 2, 1, then 0: the best there is. Several environments at once come to the same."""
     best = -(3.0**2 + 1**2)
@@ -202,7 +302,7 @@ def test_settings_are_refused_at_the_door(settings, message):
 def test_a_box_without_bounds_is_refused():
     env = Line(box=True)
     env.action_space = Box(-np.inf, np.inf, (1,))
-    with pytest.raises(ValueError, match="bounds of the actions"), np.errstate(all="ignore"):
+    with pytest.raises(ValueError, match="a Box of floats with finite bounds"):
         Planner(env=env, models=[moves], reward=to_five)
 
 

@@ -104,8 +104,8 @@ MODEL_DEFECTS = (
         "scratchpg/planner.py",
         {
             "return np.clip(q[0] + q[1] * noise, planner.low, planner.high)": "return q[0] + q[1] * noise",
-            "imagined_returns(planner, state, plans, predict), kind": "imagined_returns(planner, state, "
-            "np.clip(plans, planner.low, planner.high) if planner.actions == 'Box' else plans, predict), kind",
+            "imagined_returns(planner, state, plans, predict)": "imagined_returns(planner, state, "
+            "np.clip(plans, planner.low, planner.high) if planner.actions == 'Box' else plans, predict)",
         },
         tests=PLANNER,
     ),
@@ -114,7 +114,7 @@ MODEL_DEFECTS = (
         "CEM: the planner does what is worst",
         "plans are sorted by their returns from below",
         "scratchpg/planner.py",
-        {"np.argsort(-imagined_returns": "np.argsort(imagined_returns"},
+        {"np.argsort(-R": "np.argsort(R"},
         tests=PLANNER,
     ),
     Defect(
@@ -138,7 +138,7 @@ MODEL_DEFECTS = (
         "MPC: plans that end the episode look as good as those that do not",
         "rewards after a terminal state are counted",
         "scratchpg/planner.py",
-        {"np.logical_and.accumulate(~planner": "(~planner"},
+        {"np.logical_and.accumulate(np.logical_not(": "(np.logical_not("},
         tests=PLANNER,
     ),
     Defect(
@@ -146,7 +146,7 @@ MODEL_DEFECTS = (
         "MPC: the reward of reaching a goal that ends the episode is never seen",
         "the end is looked at before the reward of the step that leads to it",
         "scratchpg/planner.py",
-        {"~planner.terminal(s)": "~planner.terminal(next_s)"},
+        {"planner.terminal(s)": "planner.terminal(next_s)"},
         tests=PLANNER,
     ),
     Defect(
