@@ -40,15 +40,13 @@ def evaluate(
     check.optional(check.count, max_steps=max_steps)
     check.fit(env, policy=policy)
     envs, rng = Environments(env, policy.actions), np.random.default_rng(seed)
-    limit = max_steps or envs.longest
+    limit, cut = max_steps or envs.longest, 0
     returns: list[list[float]] = [[] for _ in range(envs.n)]
     wanted = [episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]
     first_seed: int | None = int(rng.integers(2**31))
-    cut = 0
-    while any(len(returns[n]) < wanted[n] for n in range(envs.n)):  # once more, if an environment was cut off
-        with undisturbed():
+    while (running := np.array([len(x) < asked for x, asked in zip(returns, wanted, strict=True)])).any():
+        with undisturbed():  # once more, if an environment was cut off
             states, first_seed = envs.reset(first_seed), None
-        running = np.array([len(returns[n]) < wanted[n] for n in range(envs.n)])
         G, t, resets = np.zeros(envs.n), np.zeros(envs.n, int), np.zeros(envs.n, bool)
         while running.any():
             check.finite("observations", states)

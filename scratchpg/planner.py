@@ -33,7 +33,7 @@ class Planner:
         check.count(horizon=self.horizon, n_plans=self.n_plans, n_elites=self.n_elites, n_rounds=self.n_rounds)
         check.unit(gamma=self.gamma)
         check.door(object, f"at most n_plans={self.n_plans}", lambda x: x <= self.n_plans)(n_elites=self.n_elites)
-        check.door(object, "a function", callable)(reward=self.reward, terminal=self.terminal or self.reward)
+        check.door(object, "a function", callable)(reward=self.reward, terminal=self.terminal or self.reward)  # or None
         check.door(Sequence, "a list of 1 or more functions", lambda x: x and all(map(callable, x)))(models=self.models)
         space: Any = check.spaces_of(self.env)[1]
         self.actions = "Box" if check.has_box(self.env) else "Discrete"
@@ -92,7 +92,8 @@ def fit(planner: Planner, elites: Array) -> Array:
 def imagined_returns(planner: Planner, state: Array, plans: Array, predict: Model | None = None) -> Array:
     """(14.3)  R̂ of plans from one state (n,), (N,): all plans of all models in one pass per step, by `together`."""
     (N, H), E = plans.shape[:2], len(planner.models)  # E models: an ensemble
-    predict, actions = predict or together(planner.models, N), np.concatenate([plans.swapaxes(0, 1)] * E, axis=1)
+    predict = predict or together(planner.models, N)
+    actions = np.concatenate([plans] * E).swapaxes(0, 1).copy()  # all a_0, then all a_1, …, also in memory
     states = np.array([*accumulate(actions, predict, initial=np.tile(state, (E * N, 1)))])  # s_0 … s_H of all rows
     states.flags.writeable = False  # s and next_s share them: a reward must not write into one of them
     s, a, next_s = (x.reshape(H * E * N, *x.shape[2:]) for x in (states[:-1], actions, states[1:]))
@@ -111,17 +112,19 @@ def together(models: Sequence[Model], N: int) -> Model:
     of_all = zip(*(f.net.layers for f in members), strict=True)
     W_1, *deeper = layers = [np.stack([np.concatenate(W_b) for W_b in layer]) for layer in of_all]  # W_l above b_l
     (n, d, *_), dtype = members[0].sizes, W_1.dtype
-    mu, sigma, mu_d, sigma_d = np.repeat(np.stack([f.scales for f in members], axis=1), N, axis=1).astype(dtype)
-    layers[-1] *= sigma_d[::N, None]  # folded in; but μ in b_1 would cancel s only by and by, and round it away
-    layers[-1][:, -1:] += mu_d[::N, None]
-    x, y_1 = np.ones((E, N, W_1.shape[1]), dtype), np.empty((E, N, W_1.shape[2]), dtype)  # x = (z, a, 1), 1 for b_1
+    mu, sigma, mu_d, sigma_d = np.stack([f.scales for f in members], axis=1).astype(dtype)[:, :, None]  # (E, 1, n)
+    W_1[:, :n] /= sigma.swapaxes(1, 2)  # folded in; but not μ_s: s - μ_s must come first, where both are large
+    layers[-1] *= sigma_d
+    layers[-1][:, -1:] += mu_d
+    x = np.ones((E, W_1.shape[1], N), dtype).swapaxes(1, 2)  # (s - μ_s, a, 1), by columns, as they are copied
+    y_1 = np.empty((E, N, W_1.shape[2]), dtype)
     # Adding a row to N rows is slow, so b is repeated; and new memory for y in each step would cost more than tanh
     hidden = [(W[:, :-1], np.repeat(W[:, -1:], N, axis=1), np.empty((E, N, W.shape[2]), dtype)) for W in deeper]
     one_hot = np.eye(d, dtype=dtype)
 
     def at_once(states: Array, actions: Array) -> Array:
         a = one_hot.take(actions, axis=0) if actions.ndim == 1 else actions
-        x[..., :n], x[..., n:-1] = ((states - mu) / sigma).reshape(E, N, n), a.reshape(E, N, d)
+        x[..., :n], x[..., n:-1] = states.reshape(E, N, n) - mu, a.reshape(E, N, d)
         y = np.matmul(x, W_1, out=y_1)
         for W, b, out in hidden:
             y = np.matmul(np.tanh(y, out=y), W, out=out)

@@ -141,7 +141,8 @@ DEFECTS = (
         "scratchpg/evaluate.py",
         {
             "[episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]": "[episodes] * envs.n",
-            "while any(len(returns[n]) < wanted[n] for n in range(envs.n))": "while sum(map(len, returns)) < episodes",
+            "zip(returns, wanted, strict=True)])).any()": "zip(returns, wanted, strict=True)])).any() "
+            "and sum(map(len, returns)) < episodes",
             "while running.any()": "while sum(map(len, returns)) < episodes",
             "np.array([x for of_one in returns for x in of_one])": "np.array(sum(returns, [])[:episodes])",
         },
