@@ -42,7 +42,7 @@ class Planner:
         self.net, self.theta = SimpleNamespace(sizes=(check.observation_size(self.env),)), np.zeros(0, np.float32)
         self.q = np.full((self.horizon, self.outputs), 1 / self.outputs)  # a search begins with equal probabilities
         if self.actions == "Box":  # or with the middle of the Box, and half its width
-            self.low, self.high = np.array([space.low.ravel(), space.high.ravel()], np.float64)
+            (self.low, self.high), self.dtype = np.array([space.low.ravel(), space.high.ravel()], float), space.dtype
             self.q = np.repeat([[(self.low + self.high) / 2], [(self.high - self.low) / 2]], self.horizon, axis=1)
         self.rng: Any = None
         self.plans: list[Array] = []  # the last plan of each row of states, found with that generator
@@ -77,7 +77,7 @@ def draw(planner: Planner, q: Array, rng: np.random.Generator) -> Array:
     """a^i ~ q: plans (N, H) of integers, or (N, H, d) clipped to the bounds, as they are then scored and refitted."""
     if planner.actions == "Box":
         noise = rng.standard_normal((planner.n_plans, *q[0].shape))
-        return np.clip(q[0] + q[1] * noise, planner.low, planner.high)
+        return np.clip(q[0] + q[1] * noise, planner.low, planner.high).astype(planner.dtype)
     u = rng.random((planner.n_plans, len(q), 1))
     return (u >= q.cumsum(axis=1)[:, :-1]).sum(axis=2)  # P(a) = q_a: a is how many of the sums u has passed
 

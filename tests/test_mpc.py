@@ -128,6 +128,7 @@ def test_plans_are_clipped_before_they_are_scored_and_refitted():
     found = plan(planner, np.zeros(1), np.random.default_rng(0))
     assert (found == 3).all()  # all elites are at the bound
     assert min(x.min() for x in seen) >= 1 and max(x.max() for x in seen) <= 3
+    assert {x.dtype for x in seen} == {Line(box=True).action_space.dtype}  # as the environment takes them
 
 
 @pytest.mark.parametrize(

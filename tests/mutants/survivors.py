@@ -204,7 +204,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equivalent: mean and deviation have one shape",
         (
             "draw",
-            "return np.clip(q[0] - q[1] * noise, planner.low, planner.high)",
+            "return np.clip(q[0] - q[1] * noise, planner.low, planner.high).astype(planner.dtype)",
         ): "equivalent: -noise is distributed as noise",
         (
             "together",
