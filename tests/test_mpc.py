@@ -398,6 +398,23 @@ def test_train_refuses_at_the_call(settings):
         mpc.train(Line(), learner(), **settings)
 
 
+@pytest.mark.parametrize(
+    ("policy", "error", "message"),
+    [
+        (None, TypeError, "policy must be a Planner, not None"),
+        (on_the_line(), TypeError, r"models\[0\] must be a Dynamics, not <function moves"),
+        (
+            Planner(env=Line(), models=[Dynamics((1, 5))], reward=to_five),
+            ValueError,
+            r"models\[0\] of the policy must have 1 observations and 3 actions, .* not Dynamics\(\(1, 5\)\)",
+        ),
+    ],
+)
+def test_train_refuses_what_it_cannot_train(policy, error, message):
+    with pytest.raises(error, match=message):
+        mpc.train(Line(), policy)
+
+
 def test_it_learns_the_line():
     """20 random steps are enough to know that s' = s + a: then the planner does as one that knows."""
     policy = learner(horizon=3, n_plans=200, n_elites=20, n_rounds=2)

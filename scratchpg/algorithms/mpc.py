@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dynamics import Dynamics
 from ..optim import Adam
 from ..planner import Planner, plan
 from ..plumbing import AnyEnv, Loop, Rng, Schedule, Updates, check, make_rng, run, scheduled
@@ -44,6 +45,13 @@ def train(
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
     """Train the models of the policy, each a `Dynamics`, in place; yields Progress after every fit, with their mse."""
+    check.of_class(Planner, policy=policy)
+    models: Any = policy.models
+    for i, model in enumerate(models):
+        check.of_class(Dynamics, **{f"models[{i}]": model})
+        if model.sizes[:2] != (policy.net.sizes[0], policy.outputs):
+            needs = f"{policy.net.sizes[0]} observations and {policy.outputs} actions, as its environment"
+            raise ValueError(f"models[{i}] of the policy must have {needs}, not {model!r}")
     check.natural(total_steps=total_steps)
     check.count(learning_starts=learning_starts, n_steps=n_steps, batch_size=batch_size, n_epochs=n_epochs)
     check.schedule(learning_rate=learning_rate)
@@ -51,7 +59,6 @@ def train(
     at_random = replace(policy, reward=lambda *_: 0, horizon=1, n_plans=1, n_elites=1, n_rounds=1)  # one plan is drawn
     collector, planner = Collector(env, at_random, rng), replace(policy)  # a copy, with plans of its own
     shuffler = rng.spawn(1)[0]
-    models: Any = policy.models
     optimizers = [Adam(model.theta) for model in models]
 
     def updates() -> Loop:
