@@ -1,6 +1,5 @@
-"""One Hypothesis profile for all tests, Ctrl-C, garbage collection, and what `test_house.py` measured, at the end."""
+"""One Hypothesis profile for all tests, Ctrl-C, and what `test_house.py` measured, at the end of the run."""
 
-import gc
 import signal
 
 import pytest
@@ -20,12 +19,6 @@ MEASURED = {}  # what to print, by its name
 def measured():
     """A dictionary to write into what is to be printed at the end."""
     return MEASURED
-
-
-def pytest_collection_finish():
-    """What is there before the first test stays: no `gc.collect` of a test need look at it again."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):
