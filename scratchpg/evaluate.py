@@ -45,8 +45,8 @@ def evaluate(
     wanted = [episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]
     first_seed: int | None = int(rng.integers(2**31))
     while (running := np.array([len(x) < asked for x, asked in zip(returns, wanted, strict=True)])).any():
-        with undisturbed():  # once more, if an environment was cut off
-            states, first_seed = envs.reset(first_seed), None
+        with undisturbed():
+            states, first_seed = envs.reset(first_seed), None  # once more, if an environment was cut off
         G, t, resets = np.zeros(envs.n), np.zeros(envs.n, int), np.zeros(envs.n, bool)
         while running.any():
             check.finite("observations", states)

@@ -118,7 +118,7 @@ def together(models: Sequence[Model], N: int) -> Model:
     layers[-1][:, -1:] += mu_d
     x = np.ones((E, W_1.shape[1], N), dtype).swapaxes(1, 2)  # (s - μ_s, a, 1), by columns, as they are copied
     y_1 = np.empty((E, N, W_1.shape[2]), dtype)
-    # Adding a row to N rows is slow, so b is repeated; and new memory for y in each step would cost more than tanh
+    # Adding a row to N rows is slow, so b is repeated; and new memory for y in each step may cost more than tanh
     hidden = [(W[:, :-1], np.repeat(W[:, -1:], N, axis=1), np.empty((E, N, W.shape[2]), dtype)) for W in deeper]
     one_hot = np.eye(d, dtype=dtype)
 

@@ -61,7 +61,7 @@ class Replay:
         return self.at(rng.integers(len(self), size=batch_size), np.ones(batch_size))
 
     def at(self, i: Array, weights: Array) -> Sample:
-        """(11.10)  Σ_{k<m} γ^k r_{t+k}, γ^m, s_{t+m}: m ≤ n steps on from the places i (B,), within the episode."""
+        """(11.10)  Σ_{k<m} γ^k r_{t+k}; γ^m, or 0 if s_{t+m} is terminal; s_{t+m}: m ≤ n steps from places i (B,)."""
         states, actions, rewards, next_states, terminated = self.columns
         total, discounts, end = rewards[i], np.full(len(i), self.gamma), i
         for _ in range(self.n_steps - 1):

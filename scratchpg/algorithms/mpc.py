@@ -56,7 +56,7 @@ def train(
     check.count(learning_starts=learning_starts, n_steps=n_steps, batch_size=batch_size, n_epochs=n_epochs)
     check.schedule(learning_rate=learning_rate)
     rng = make_rng(seed, rng)
-    at_random = replace(policy, reward=lambda *_: 0, horizon=1, n_plans=1, n_elites=1, n_rounds=1)  # one plan is drawn
+    at_random = replace(policy, reward=lambda *_: 0, horizon=1, n_plans=1, n_elites=1, n_rounds=1)  # one plan
     collector, planner = Collector(env, at_random, rng), replace(policy)  # a copy, with plans of its own
     shuffler = rng.spawn(1)[0]
     optimizers = [Adam(model.theta) for model in models]
