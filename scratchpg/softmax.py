@@ -12,7 +12,7 @@ import numpy as np
 
 from .plumbing.check import Array, NonFiniteError, describe
 
-LOWEST = -1e30  # exp of it is 0; any float32 plus it is finite
+LOWEST = -1e30  # exp of it is 0, and sums of such numbers stay finite
 
 
 class Softmax:
@@ -48,7 +48,8 @@ class Softmax:
         largest = np.maximum.reduce(z.real, axis=1, keepdims=True)
         if largest.size and largest.item(largest.argmax()) == np.inf:
             raise NonFiniteError("logits must be finite, or -inf where an action is masked, but one is inf")
-        shifted = np.maximum(z, largest + LOWEST) - largest
+        shifted = z - largest
+        np.maximum(shifted, LOWEST, out=shifted)
         shifted -= np.log(np.add.reduce(np.exp(shifted), axis=1, keepdims=True))
         return shifted
 

@@ -126,6 +126,17 @@ def test_a_logit_of_minus_infinity_masks_its_action(dtype, scale):
     assert all((pi.sample(rng) != masked).all() for _ in range(50)) and (pi.mode() != masked).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, LD])
+@pytest.mark.parametrize("two", [(1, 0), (1, 0.9), (1, -1), (-0.3, -0.9), (1, -np.inf), (-1, -np.inf)])
+def test_logits_near_the_largest_float_are_told_apart(dtype, two):
+    """LOWEST is lost in a sum with such a logit: the smaller one must not be lifted to the larger, nor one masked."""
+    logits = np.array([two, two[::-1]], dtype) * np.finfo(dtype).max
+    with np.errstate(over="ignore"):  # of the difference
+        pi = Softmax(logits)
+        np.testing.assert_array_equal(pi.probabilities, np.eye(2))
+        assert np.isfinite(pi.log_probabilities).all() and (pi.log_prob(np.array([1, 0])) <= -9e29).all()
+
+
 @given(ROWS, ACTIONS, SCALES, SEEDS, st.integers(-1000, 1000))
 def test_a_shift_of_all_logits_changes_nothing(B, A, scale, seed, shift):
     rng = np.random.default_rng(seed)
