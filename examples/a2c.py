@@ -2,7 +2,7 @@
 
     python examples/a2c.py
     python examples/a2c.py --env Acrobot-v1 --plot acrobot.png
-    python examples/a2c.py --env InvertedPendulum-v5             continuous actions: a Gaussian policy
+    python examples/a2c.py --env InvertedPendulum-v5              # continuous actions: a Gaussian policy
     python examples/a2c.py n_envs=1 gae_lambda=0.9
 
 CartPole-v1 takes a few seconds. InvertedPendulum needs gymnasium[mujoco].

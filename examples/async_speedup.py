@@ -1,8 +1,8 @@
 """How much faster A3C is with more workers, when the environment is slow, and what being lock-free costs.
 
-    python examples/async_speedup.py                      one seed, about three minutes
+    python examples/async_speedup.py                                 # one seed, about three minutes
     python examples/async_speedup.py --seeds 3 --plot speedup.png
-    python examples/async_speedup.py --delay 0 --workers 1 2      the plain CartPole, on two cores
+    python examples/async_speedup.py --delay 0 --workers 1 2         # the plain CartPole, on two cores
 
 CartPole-v1 waits so many milliseconds in each step, as a simulator or a robot would. Every run goes on until the mean
 return of the last 100 episodes reaches the goal. Beside it the speed-ups of Mnih et al. 2016 (arXiv:1602.01783,

@@ -2,7 +2,7 @@
 
     python examples/baseline.py
     python examples/baseline.py --env Acrobot-v1 --plot acrobot.png
-    python examples/baseline.py --env InvertedPendulum-v5        continuous actions: a Gaussian policy
+    python examples/baseline.py --env InvertedPendulum-v5              # continuous actions: a Gaussian policy
 
 CartPole-v1 takes a second or two. InvertedPendulum needs gymnasium[mujoco].
 """

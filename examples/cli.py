@@ -75,7 +75,7 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
     run = None
     hear_sigterm()
     try:
-        keep_memory()  # PPO 64 x 128 and the baseline of throughput.py 1.1 times as fast, others as before
+        keep_memory()  # makes some rows of throughput.py 1.1 times as fast
         run = Run(train, settings, args)
         sys.exit(run.carry_out(learn))
     except Terminated:
@@ -303,7 +303,7 @@ class Run:
         self.log_lines = lines_up_to(self.loaded.state["collector.steps"], args.log) if going_on else []
 
     def scaled(self, env: Any, normalize_observations: bool, reward_scale: float) -> Any:
-        """The environment to train in, under Gymnasium's wrappers. A new run of loaded networks sees it as it is."""
+        """The environment to train in, under Gymnasium's wrappers. Loaded networks hold their normalisation already."""
         check.flag(normalize_observations=normalize_observations)
         check.positive(reward_scale=reward_scale)
         if normalize_observations and (self.loaded.policy is None or not self.anew):

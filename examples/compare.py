@@ -1,9 +1,9 @@
 """The chapters on one environment: return against steps and against seconds, and what it takes to solve it.
 
-    python examples/compare.py --plot curves.svg                   all that fit, seeds 0 … 4: some minutes
-    python examples/compare.py ppo a2c a2c n_envs=None --seeds 10  settings go to the chapter before them,
-    python examples/compare.py gamma=1.0 reinforce baseline        and to all where they stand before the first
-    python examples/compare.py --cluster tcp://10.0.0.1:8786       on the machines of a Dask cluster
+    python examples/compare.py --plot curves.svg                     # all that fit, seeds 0 … 4: some minutes
+    python examples/compare.py ppo a2c a2c n_envs=None --seeds 10    # settings go to the chapter before them,
+    python examples/compare.py gamma=1.0 reinforce baseline          # and to all where they stand before the first
+    python examples/compare.py --cluster tcp://10.0.0.1:8786         # on the machines of a Dask cluster
 
 A run in training only copies its policy, about every 5,000 steps. When it is over, each copy plays 100 fresh episodes
 with sampled actions. So no clock counts an evaluation, and the workers of A3C, which can't be halted for one, are

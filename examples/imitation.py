@@ -1,7 +1,7 @@
 """Imitation (derivation §13): cloning an expert's episodes, or DAgger, in an environment with a scripted expert.
 
-    python examples/imitation.py                                               one episode of CartPole-v1, cloned
-    python examples/imitation.py dagger=True n_steps=10 --steps 200            200 labels, where the learner drives
+    python examples/imitation.py                                          # one episode of CartPole-v1, cloned
+    python examples/imitation.py dagger=True n_steps=10 --steps 200       # 200 labels, where the learner drives
     python examples/imitation.py --env Pendulum-v1 --save pendulum.npz
 
 --steps counts labelled states. Experts are in experts.py: CartPole-v1, MountainCar-v0, Pendulum-v1, FrozenLake8x8-v1.

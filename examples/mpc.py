@@ -1,7 +1,7 @@
 """MPC, model-predictive control with a learned model (derivation §14), on CartPole-v1 and Pendulum-v1.
 
     python examples/mpc.py
-    python examples/mpc.py bare=True                        with CartPole-v1's own reward
+    python examples/mpc.py bare=True                                # with CartPole-v1's own reward
     python examples/mpc.py --env Pendulum-v1 --plot pendulum.png
 
 The reward must be known. For Pendulum-v1 it is the environment's own. CartPole-v1 pays 1 per step, which is of no use

@@ -2,7 +2,7 @@
 
     python examples/ppo.py
     python examples/ppo.py --env Acrobot-v1 --plot acrobot.png
-    python examples/ppo.py --env Pendulum-v1                     continuous actions: a Gaussian policy
+    python examples/ppo.py --env Pendulum-v1                      # continuous actions: a Gaussian policy
 
 CartPole-v1 takes a few seconds, the others up to some minutes. LunarLander needs gymnasium[box2d]; InvertedPendulum,
 Hopper and HalfCheetah need gymnasium[mujoco].
@@ -20,7 +20,7 @@ def learn(run, n_envs, hidden, log_std, normalize_observations, reward_scale, **
     policy = run.loaded.policy or Policy.for_env(env, hidden, run.rng)  # of --load, else new
     value = run.loaded.value or Value.for_env(env, hidden, run.rng)
     if isinstance(policy, GaussianPolicy) and not run.loaded.policy:
-        policy.log_std[:] = log_std
+        policy.log_std[:] = log_std  # only a Gaussian has one; a loaded one keeps its own
     for progress in run.updates(ppo.train(env, policy, value, rng=run.rng, **settings), policy, value):
         run.show(progress)
 

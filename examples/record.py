@@ -2,7 +2,7 @@
 
     python examples/ppo.py --save cartpole.npz
     python examples/record.py cartpole.npz --episodes 5 --out demonstrations.npz
-    python examples/record.py --env MountainCar-v0 --out demonstrations.npz                the scripted expert
+    python examples/record.py --env MountainCar-v0 --out demonstrations.npz         # the scripted expert
 
 They come back by `scratchpg.demonstrations.load("demonstrations.npz")`.
 """

@@ -1,7 +1,7 @@
 """RLfD, reinforcement from demonstrations (derivation §13), in an environment with a scripted expert.
 
-    python examples/rlfd.py --env FrozenLake8x8-v1                             one demonstration
-    python examples/rlfd.py --env MountainCar-v0                               five of them
+    python examples/rlfd.py --env FrozenLake8x8-v1                # one demonstration
+    python examples/rlfd.py --env MountainCar-v0                  # five of them
     python examples/rlfd.py --env MountainCar-v0 demo_coef=0.1
 
 It records the expert, clones it, and goes on with A2C. Experts are in experts.py; `scratchpg.demonstrations.load` reads

@@ -1,9 +1,9 @@
 """How fast the chapters run, beside the limit: what the environment and the matrix products alone would take.
 
-    python examples/throughput.py                     all of it, about a minute
-    python examples/throughput.py --peers             beside it Stable-Baselines3 and PyTorch, which must be installed
-    python examples/throughput.py --seconds 5         longer, so steadier
-    OPENBLAS_NUM_THREADS=2 python examples/throughput.py --hidden 256     two threads, wider networks
+    python examples/throughput.py                                        # all of it, about a minute
+    python examples/throughput.py --peers             # beside it Stable-Baselines3 and PyTorch, which must be installed
+    python examples/throughput.py --seconds 5                            # longer, so steadier
+    OPENBLAS_NUM_THREADS=2 python examples/throughput.py --hidden 256    # two threads, wider networks
 
 Everything runs in one thread, unless OPENBLAS_NUM_THREADS says otherwise, and in turns, as a machine's speed drifts
 within minutes: compare what stands in one line. Hopper-v5 is left out where gymnasium[mujoco] is not installed.

@@ -2,7 +2,7 @@
 
     python examples/ppo.py --save cartpole.npz && python examples/watch.py cartpole.npz
     python examples/watch.py cartpole.npz --greedy --episodes 1 --out cartpole.gif
-    python examples/watch.py --env Acrobot-v1                                       before any training
+    python examples/watch.py --env Acrobot-v1                                              # before any training
 
 The screen needs pygame (gymnasium[classic-control]), a GIF also Pillow (scratchpg[plot]) and an MP4 imageio[ffmpeg].
 """

@@ -1,8 +1,8 @@
 """A multilayer perceptron over one flat parameter vector, with its derivatives written out by hand.
 
     h_0 = x                                  x (B, sizes[0]): one row per sample
-    h_l = tanh(h_{l-1} W_l + b_l)            l = 1 … L-1
-    y   = h_{L-1} W_L + b_L                  y (B, sizes[-1]): the last layer is linear
+    h_l = tanh(h_{l-1} W_l + b_l)            for each layer l = 1, 2, … but the last
+    y   = h_{l-1} W_l + b_l                  y (B, sizes[-1]): the last layer is linear
 
 θ is ONE array: W_1, b_1, W_2, b_2, … laid end to end. The matrices are views into it. So `net.theta -= step` moves
 every layer at once, finite differences are one loop over θ, and a checkpoint holds one array.
@@ -17,7 +17,7 @@ import numpy as np
 from .plumbing import check
 from .plumbing.check import Array, Rng
 
-Cache = tuple[Sequence[int], list[Array]]  # the sizes, and the input of each layer: h_0 … h_{L-1}
+Cache = tuple[Sequence[int], list[Array]]  # the sizes, and the input of each layer: h_0, h_1, …
 
 
 class MLP:

@@ -94,7 +94,7 @@ class Adam(SGD):
 
     >>> theta = np.zeros(2)
     >>> _ = Adam(theta, 0.1).step(np.array([1.0, -100.0]))
-    >>> theta.round(6)  # the first step depends on the sign only: m̂ = g, √v̂ = |g|
+    >>> theta.round(6)  # the first step is η g/(|g| + ε): nearly η, whatever the size of g
     array([-0.099999,  0.1     ])
     """
 

@@ -22,7 +22,7 @@ from .plumbing.check import Array
 
 
 def discounted(rewards: Array, gamma: float, ended: Array | None = None) -> Array:
-    """(1.10)  G_t = Σ_{k=t}^{T} γ^{k-t} r_k  by the recursion (3.4)  G_t = r_t + γ G_{t+1}, cut where an episode ended.
+    """(1.10)  G_t = Σ_{k≥t} γ^{k-t} r_k  by the recursion (3.4)  G_t = r_t + γ G_{t+1}, cut where an episode ended.
 
     >>> discounted([1, 2, 4], 0.5)
     array([3., 4., 4.])
@@ -115,7 +115,7 @@ def normalized(advantages: Array) -> Array:
         raise ValueError(f"advantages must be (B,), at least one, not {A.shape}")
     centred = A - A[0]  # first, so that equal ones become exactly 0
     centred = centred - centred.mean()
-    std = np.sqrt(centred.dot(centred) / len(A))  # np.std(A), in a third of its time
+    std = np.sqrt(centred.dot(centred) / len(A))  # np.std(A), but faster
     if not np.isfinite(std):
         check.finite("advantages", A)
         return normalized(A / abs(A).max())  # those were too large to be squared
@@ -151,7 +151,7 @@ def group_advantages(
 
 
 def explained_variance(targets: Array, values: Array) -> float:
-    """1 - Var[target - V] / Var[target]: 1 if perfect, 0 for a constant; NaN if targets are equal or not finite."""
+    """1 - Var[target - V] / Var[target]: 0 if V is constant, 1 if right up to a constant; NaN for equal targets."""
     if np.shape(targets) != np.shape(values) or not np.size(targets):
         shapes = f"{np.shape(targets)}, {np.shape(values)}"
         raise ValueError(f"targets and values must have one shape, not empty; got {shapes}")

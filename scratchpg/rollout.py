@@ -18,8 +18,8 @@ class Batch:
     """T steps of N environments. Row t holds what happened at step t: s_t, a_t, r_t and how it ended.
 
     `states` has one row more: `states[t + 1]` follows `states[t]`. Rows that are not `valid` teach nothing: reset
-    rows, in which an environment only begins anew, and rows after the last episode that was asked for. `samples` leaves
-    them out. Their reward is 0, their flags are False.
+    rows, from the last state of an episode to the first of the next, and rows after the last episode that was asked
+    for. `samples` leaves them out. Their reward is 0, their flags are False.
     """
 
     states: Array  # (T+1, N, observation)
@@ -168,7 +168,7 @@ class Collector:
         if not all_valid:
             batch.valid[0] = self.t >= 0  # the row after an end is a reset row
             batch.valid[1:] = ~ended[:-1]
-        steps, self.t, begin = int(np.count_nonzero(batch.valid)), self.t + len(ended), 0  # t of the next batch
+        steps, self.t, begin = int(np.count_nonzero(batch.valid)), self.t + len(ended), 0  # not +=: first_t is the old
         if wanted is not None:
             batch.valid &= ended.cumsum(axis=0) - ended < wanted  # how many ended before this row
         if not all_valid:
@@ -201,7 +201,7 @@ def minibatches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[A
 
 
 def _resized(batch: Batch, T: int) -> Batch:
-    """The batch cut to T rows, or with more room; `states` has one row more."""
+    """The batch cut to T rows, or with room for more, where np.resize repeats the rows until others are stored."""
     arrays = batch.actions, batch.rewards, batch.terminated, batch.truncated, batch.valid
     states, *rest = (np.resize(x, (T + (x is batch.states), *x.shape[1:])) for x in (batch.states, *arrays))
     return Batch(states, *rest, batch.first_t)  # type: ignore[call-arg]

@@ -40,13 +40,13 @@ class Softmax:
     def log_probabilities(self) -> Array:
         """log π_a = z_a - max z - log Σ_b exp(z_b - max z), (B, A): finite, however large the logits are.
 
-        A logit of -inf masks its action: π_a = 0, and log π_a is at least LOWEST, not -inf, so that 0 log 0 is 0.
+        A logit of -inf masks its action: π_a = 0, and log π_a is about LOWEST, not -inf, so that 0 log 0 is 0.
         """
         # asfortranarray stores it by columns: with few actions, a sum of columns is ten times as fast at 2,048 rows.
-        # `.real` is for tests, which take derivatives by complex logits: these have no maximum.
+        # `.real` is for tests that differentiate by f'(x) ≈ Im f(x + ih)/h: complex numbers have no maximum.
         z = np.asfortranarray(self.logits)
         largest = np.maximum.reduce(z.real, axis=1, keepdims=True)
-        if largest.size and largest.item(largest.argmax()) == np.inf:
+        if largest.size and largest.item(largest.argmax()) == np.inf:  # any(largest == inf), but faster
             raise NonFiniteError("logits must be finite, or -inf where an action is masked, but one is inf")
         shifted = z - largest
         np.maximum(shifted, LOWEST, out=shifted)

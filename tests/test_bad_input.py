@@ -173,7 +173,7 @@ RANGES = {
 }
 
 # … anything else with what the message says of it
-RATE = "a finite number > 0, or a pair (first, last) whose last may be 0"
+RATE = "a finite number > 0, or a tuple (first, last) whose last may be 0"
 SCHEDULES = [  # what a schedule must refuse, whatever its name
     *((x, f"{{name}} must be {RATE}, not {x!r}") for x in [*POSITIVE[1], (3, 2, 1), (1,), [1, 0]]),
     *(((x, 0), f"{{name}} must be {RATE}, not {x!r}") for x in [0, -1, np.nan, np.inf, "1", True, None]),

@@ -46,7 +46,7 @@ def test_a_schedule_is_a_number_or_a_pair(x):
     check.schedule(learning_rate=x, clip_range=x)
 
 
-RATE, LAST = "a finite number > 0, or a pair (first, last) whose last may be 0", "a finite number ≥ 0"
+RATE, LAST = "a finite number > 0, or a tuple (first, last) whose last may be 0", "a finite number ≥ 0"
 
 
 @pytest.mark.parametrize(

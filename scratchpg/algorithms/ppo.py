@@ -1,13 +1,13 @@
 """PPO, proximal policy optimisation: use each batch several times, but let it change the policy only a little.
 
-One large step can turn 50/50 into 99/1, which ends exploration (7.2). PPO takes many small ones. A sample has
-the weight r_t A_t until r_t has moved by ε as A_t asks. r_t corrects for other actions, but not for other states (7.1).
+One large step can turn 50/50 into 99/1 (7.2), so PPO takes many small ones. A sample has the weight r_t A_t until its
+ratio r_t is past 1+ε (A_t > 0) or 1-ε (A_t < 0). r_t corrects how often actions come, not how often states do (7.1).
 
-    (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     not the reward r_t
+    (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     never the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
-    (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t),   clipped: r_t A_t > clip(r_t, 1-ε, 1+ε) A_t
+    (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t),  clipped: r_t past 1+ε (A_t > 0) or 1-ε
 
-Try it first: it needs few steps, but much tuning. The clip does not bound the KL: watch `kl`. Source: Schulman et al.
+Try it first: it needs few samples, but much tuning. The clip does not bound the KL: watch `kl`. Source: Schulman et al.
 2017, arXiv:1707.06347, eq. 6 and 7, which maximise what is minimised here.
 """
 
@@ -50,7 +50,7 @@ def gradient(
     clip_range: float = 0.2,  # ε
     ent_coef: float = 0.0,  # β
 ) -> Array:
-    """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ]; A2C's (4.4) at θ = θ_old.
+    """(6.3) with the bonus, flat in θ: -mean_t [ 1[not clipped] r_t A_t ∇log π + β ∇H ]; at θ_old it is A2C's.
 
     >>> from scratchpg import SoftmaxPolicy
     >>> policy = SoftmaxPolicy((1, 2), theta=np.zeros(4))  # π = (½, ½)
@@ -89,7 +89,7 @@ def train(
     seed: int | None = None,  # of all randomness: the same seed, the same bits
     rng: Rng = None,  # a generator instead of a seed
 ) -> Updates:
-    """Train policy and value in place; yields Progress after every batch, with `drift`. A time limit is no end."""
+    """Train in place; yields Progress after every batch, see `drift`. After a time limit V(s_{t+1}) still counts."""
     check.fit(env, value=value)  # the Collector checks the policy
     check.natural(total_steps=total_steps)
     check.count(n_steps=n_steps, batch_size=batch_size, n_epochs=n_epochs)
@@ -99,7 +99,7 @@ def train(
     check.schedule(learning_rate=learning_rate, clip_range=clip_range)
     check.optional(check.positive, target_kl=target_kl)
     collector = Collector(env, policy, make_rng(seed, rng))
-    shuffler = collector.spawn()  # a stream apart: shuffling changes no action, so PPO can be A2C bit for bit
+    shuffler = collector.spawn()  # a stream apart: shuffling changes no action
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     critic = Adam(value.theta, max_grad_norm=max_grad_norm)
 
@@ -114,7 +114,7 @@ def train(
             advantages = gae(*steps, gamma, gae_lambda)
             targets = advantages + values[:-1]
             states, actions, targets, advantages = batch.samples(targets, advantages)
-            old = policy(states)
+            old = policy(states)  # it stays what it is while θ moves
             old_log_prob = old.log_prob(actions)
             for _ in range(n_epochs):
                 for i in minibatches(len(states), batch_size, shuffler):

@@ -1,7 +1,7 @@
 """The doors: a wrong argument raises an error that says its name, what was expected and what came.
 
-A public function begins with the checks it needs, such as `check.unit(gamma=gamma)`; they are always on, and take some
-tenths of a microsecond. Rows are not searched for NaN here: the collector and the optimiser refuse it.
+A public function begins with the checks it needs, such as `check.unit(gamma=gamma)`; they are always on, and take about
+a microsecond. Rows are not searched for NaN here: the collector and the optimiser refuse it.
 """
 
 import math
@@ -46,7 +46,7 @@ bound = door(REAL, "a number > 0 (inf: no bound)", lambda x: x > 0)
 real = door(REAL, "a finite number", math.isfinite)
 weight = door(REAL, "a finite number ≥ 0", lambda x: 0 <= x < math.inf)
 flag = door(FLAG, "True or False", lambda x: True)
-_rate = door(REAL, "a finite number > 0, or a pair (first, last) whose last may be 0", lambda x: 0 < x < math.inf)
+_rate = door(REAL, "a finite number > 0, or a tuple (first, last) whose last may be 0", lambda x: 0 < x < math.inf)
 
 
 def schedule(**values: Any) -> None:
@@ -158,7 +158,7 @@ def fit(env: AnyEnv, **networks: Any) -> None:
     inputs = observation_size(env)
     for name, network in networks.items():
         kind = getattr(network, "actions", None)
-        if not hasattr(network, "outputs") or (kind is None) == (name == "policy"):  # only what acts has one
+        if not hasattr(network, "outputs") or (kind is None) == (name == "policy"):  # a policy has one, a value none
             role = "policy such as SoftmaxPolicy" if name == "policy" else "network such as Value"
             raise TypeError(f"the {name} must be a {role}, not {network!r}")
         taken = action_size(env, "Box") if getattr(network, "of_actions", False) else 0  # Q(s,a) takes both

@@ -1,8 +1,8 @@
 """What environments look like to networks: N rows of flat observations, N actions; N = 1 for a single environment.
 
 All run in Gymnasium's NEXT_STEP autoreset: the step that ends an episode returns its last observation; the step after
-that ignores its action and returns the first one of the next episode (a *reset row*, with reward 0). What does not fit
-is refused here by name, never cast. But a vector of Gymnasium casts what those in it return, unseen: try one alone.
+that ignores its action and returns the first one of the next episode (a *reset row*, with reward 0). A wrong
+shape or kind is refused here by name. But a vector of Gymnasium casts before we see it: try one environment alone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ class Single:
         if self.ended:
             observations, info = self.reset()
             return observations, np.zeros(1), ONE[False], ONE[False], info
-        result = self.env.step(actions.item() if actions.dtype.kind in "iu" else actions[0, ...])  # an int or a row
+        result = self.env.step(actions.item() if actions.dtype.kind in "iu" else actions[0, ...])  # int or array
         observation, reward, terminated, truncated, info = _returned("step", result, NUMBERS)
         self.ended = bool(terminated or truncated)
         return [observation], check.numbers("reward", [reward]), ONE[bool(terminated)], ONE[bool(truncated)], info
@@ -114,7 +114,7 @@ class Environments:
         return self._rows(observations), rewards, terminated, truncated
 
     def _taken(self, actions: Array) -> Any:
-        """Actions as the environment takes them. Only this and the distributions know their kind.
+        """Actions as the environment takes them.
 
         (8.8)  Those of a Box are clipped to its bounds here: the clip is a part of the environment. Those of a
         "bounded Box" policy lie in (-1, 1), and are first stretched to the bounds.
