@@ -75,7 +75,7 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
     run = None
     hear_sigterm()
     try:
-        keep_memory()  # makes some rows of throughput.py 1.1 times as fast
+        keep_memory()
         run = Run(train, settings, args)
         sys.exit(run.carry_out(learn))
     except Terminated:
@@ -89,7 +89,10 @@ def main(learn: Learn, train: Train, settings: Settings, doc: str | None) -> NoR
 
 
 def keep_memory() -> None:
-    """From now on glibc keeps freed memory for the next arrays, instead of asking the system for it each time."""
+    """From now on glibc keeps freed memory for the next arrays, instead of asking the system for it each time.
+
+    Two rows of throughput.py are 1.1 times as fast by it: PPO 64 x 128, and baseline. The others are as before.
+    """
     with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
         ctypes.CDLL(None).mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD of malloc.h
         ctypes.CDLL(None).mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD

@@ -23,7 +23,8 @@ class Expert:
     def __init__(self, function: Callable[[Array], Any], env: AnyEnv) -> None:
         if not callable(function):
             raise TypeError(f"expert must be a function of states that returns actions, not {function!r}")
-        self.function, self.actions = function, "Box" if check.has_box(env) else "Discrete"
+        self.function = function
+        self.actions = "Box" if check.has_box(env) else "Discrete"
         self.outputs = check.action_size(env, self.actions)
         self.net = SimpleNamespace(sizes=(check.observation_size(env), self.outputs))
 

@@ -25,7 +25,8 @@ class Dynamics(Network):
     ) -> None:
         self.sizes = n, d, *hidden = check.widths(2, sizes=sizes)
         self.net = MLP((n + d, *hidden, n), rng, theta=theta, dtype=dtype)
-        self.scales = np.array([[0] * n, [1] * n] * 2 if scales is None else scales, np.float64)
+        scales = check.numbers("scales", [[0] * n, [1] * n] * 2 if scales is None else scales, (4, n))
+        self.scales = scales.astype(np.float64)
 
     @classmethod
     def for_env(cls, env: AnyEnv, hidden: Sequence[int] = (64, 64), rng: Rng = None, **options: Any) -> Self:
@@ -41,7 +42,8 @@ class Dynamics(Network):
 
     def normalize(self, states: Array, next_states: Array) -> None:
         """Set the scales to means and deviations of these rows (B, observation); σ = 1 where a column is constant."""
-        columns = []
+        columns, shape = [], (len(states), self.sizes[0])
+        states, next_states = check.numbers("states", states, shape), check.numbers("next_states", next_states, shape)
         for x in np.float64(states), np.subtract(next_states, states, dtype=np.float64):
             columns += [x.mean(axis=0), np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), 1)]
         self.scales[:] = columns
@@ -66,15 +68,15 @@ class Dynamics(Network):
 
     def _errors(self, states: Array, actions: Array, next_states: Array) -> tuple[Array, Cache]:
         """(Δ - μ_Δ)/σ_Δ - f_φ, and the cache of the pass."""
-        (states,), (next_states,) = check.rows(states), check.rows(next_states)
-        if next_states.shape != states.shape:
-            raise ValueError(f"next_states must have the shape {states.shape} of states, not {next_states.shape}")
+        (states,) = check.rows(states)
+        next_states = check.numbers("next_states", next_states, states.shape)
         (mu, sigma), (f, cache) = self.scales[2:], self._forward(states, actions)
         return (next_states - states - mu) / sigma - f, cache
 
     def _forward(self, states: Array, actions: Array) -> tuple[Array, Cache]:
         """f_φ((s - μ_s)/σ_s, a) and its cache; integer actions become one-hot."""
-        B, d, a = len(states), self.sizes[1], np.asarray(actions)
+        B, (n, d, *_), a = len(states), self.sizes, np.asarray(actions)
+        states = check.numbers("states", states, (B, n))
         if a.dtype.kind in "iu" and a.ndim == 1:
             a = a[..., None] == np.arange(d)
         if a.shape != (B, d) or (a.dtype.kind == "b" and np.count_nonzero(a) != B):

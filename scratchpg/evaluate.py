@@ -40,28 +40,29 @@ def evaluate(
     check.optional(check.count, max_steps=max_steps)
     check.fit(env, policy=policy)
     envs, rng = Environments(env, policy.actions), np.random.default_rng(seed)
-    limit, cut = max_steps or envs.longest, 0
+    limit = max_steps or envs.longest
+    cut = 0  # episodes that were cut off
     returns: list[list[float]] = [[] for _ in range(envs.n)]
     wanted = [episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]
     first_seed: int | None = int(rng.integers(2**31))
-    while (running := np.array([len(x) < asked for x, asked in zip(returns, wanted, strict=True)])).any():
+    while (missing := np.array([len(x) < asked for x, asked in zip(returns, wanted, strict=True)])).any():
         with undisturbed():
             states, first_seed = envs.reset(first_seed), None  # once more, if an environment was cut off
-        G, t, resets = np.zeros(envs.n), np.zeros(envs.n, int), np.zeros(envs.n, bool)
-        while running.any():
+        G, t, ended = np.zeros(envs.n), np.zeros(envs.n, int), np.zeros(envs.n, bool)
+        while missing.any():
             check.finite("observations", states)
             with undisturbed():
                 pi = policy(states.astype(policy.theta.dtype))
                 states, rewards, terminated, truncated = envs.step(pi.mode() if greedy else pi.sample(rng))
             check.finite("rewards", rewards)
-            G, t = np.where(resets, 0, G + rewards), np.where(resets, 0, t + 1)  # a reset row is no step
-            ended = resets = terminated | truncated
-            too_long = (t >= limit) & ~ended & running
-            for n in np.flatnonzero((ended & running) | too_long):
+            G, t = np.where(ended, 0, G + rewards), np.where(ended, 0, t + 1)  # a reset row is no step
+            ended = terminated | truncated
+            too_long = (t >= limit) & ~ended & missing
+            for n in np.flatnonzero((ended & missing) | too_long):
                 returns[n].append(float(G[n]))
                 report(sum(map(len, returns)))
-                running[n] = len(returns[n]) < wanted[n] and not too_long[n]
-            G[ended], t[ended], cut = 0, 0, cut + int(too_long.sum())
+                missing[n] = len(returns[n]) < wanted[n] and not too_long[n]
+            cut += int(too_long.sum())
     if cut and not max_steps:
         message = f"{cut} of {episodes} episodes were cut off after {LONG} steps, as {env} has no time limit"
         warnings.warn(f"{message}; max_steps sets another", RuntimeWarning, stacklevel=2)

@@ -76,9 +76,7 @@ class Gaussian:
 
     def fisher(self, v: Array) -> Array:
         """(8.5)  M v for a row v of each state, (B, 2d):  M = E[∇_η log π ∇_η log πᵀ] = diag(1/σ², 2)."""
-        v = np.asarray(v)
-        if v.shape != self.parameters.shape:
-            raise ValueError(f"v must have the shape {self.parameters.shape} of the parameters, not {v.shape}")
+        v = check.numbers("v", v, self.parameters.shape)
         d = self.mean.shape[1]
         return np.concatenate([v[:, :d] / self.std**2, 2 * v[:, d:]], axis=1)
 
@@ -93,14 +91,10 @@ class Gaussian:
 
     def _z(self, actions: Array) -> Array:
         """z = (a - μ)/σ, (B, d)."""
-        actions = check.numbers("actions", actions)
-        if actions.shape != self.mean.shape:
-            raise ValueError(f"actions must have shape {self.mean.shape}, one per row, not {actions.shape}")
-        return (actions - self.mean) / self.std
+        return (check.numbers("actions", actions, self.mean.shape) - self.mean) / self.std
 
     def _apart(self, other: "Gaussian") -> tuple[Array, Array]:
         """Δ = log σ - log σ', and (μ - μ')/σ'."""
-        if other.parameters.shape != self.parameters.shape:
-            shapes = f"{self.parameters.shape}, not {other.parameters.shape}"
-            raise ValueError(f"the other's parameters must have the shape {shapes}")
+        check.of_class(Gaussian, other=other)
+        check.numbers("the other's parameters", other.parameters, self.parameters.shape)
         return self.log_std - other.log_std, (self.mean - other.mean) / other.std

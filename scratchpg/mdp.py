@@ -215,9 +215,9 @@ class FiniteMDP(gym.Env[Any, Any]):
         (14.7)  E[(P̂ - P)²] = P(1 - P)/n, so V̂ - V ~ 1/√n
         Where (s, a) was never tried it stays in s with reward 0. Start, horizon and terminal states are the true ones.
         """
-        n, r = np.zeros((2, *self.transition.shape))
-        np.add.at(n, (states, actions, next_states), 1)
-        np.add.at(r, (states, actions, next_states), rewards)
+        shape = self.transition.shape
+        i = np.ravel_multi_index((states, actions, next_states), shape)  # refuses numbers out of range
+        n, r = (np.bincount(i, w, self.transition.size).reshape(shape) for w in (np.ones(len(i)), rewards))
         tried = n.sum(axis=2, keepdims=True)
         P = np.where(tried > 0, n / np.maximum(tried, 1), np.eye(len(self.start))[:, None])
         return FiniteMDP(self.start, P, r / np.maximum(n, 1), horizon=self.horizon, terminal=self.terminal)
@@ -241,7 +241,8 @@ class FiniteMDP(gym.Env[Any, Any]):
         terminated = valid & self.terminal[next_s]
         terminated[-1] = valid[-1]
         probability = self.start[s[0]] * (pi[s, actions] * self.transition[s, actions, next_s]).prod(axis=0)
-        rewards, truncated = self.reward[s, actions, next_s], np.zeros_like(valid)
+        rewards = self.reward[s, actions, next_s]
+        truncated = np.zeros_like(valid)
         return Trajectories(one_hot[states], actions, rewards, terminated, truncated, valid, probability=probability)
 
     def _pi(self, policy: SoftmaxPolicy) -> Softmax:

@@ -36,9 +36,7 @@ class SGD:
 
         NonFiniteError if that norm or the step is not finite, ValueError for another shape; θ then keeps its value.
         """
-        if np.shape(gradient) != self.theta.shape:
-            raise ValueError(f"the gradient must have the shape {self.theta.shape}, not {check.describe(gradient)}")
-        gradient = check.numbers("gradient", gradient)
+        gradient = check.numbers("gradient", gradient, self.theta.shape)
         norm = math.sqrt(gradient.dot(gradient))
         if not math.isfinite(norm):
             raise NonFiniteError(f"the norm of the gradient is {norm}")
@@ -143,8 +141,7 @@ def conjugate_gradient(
     """
     check.natural(iterations=iterations)
     check.weight(tolerance=tolerance)
-    if np.ndim(g) != 1:
-        raise ValueError(f"g must have shape (P,), not {np.shape(g)}")
+    g = check.numbers("g", g, (np.size(g),))  # flat
     x, r, p = np.zeros_like(g), g, g
     rr = g.dot(g)
     enough = tolerance * rr
@@ -173,11 +170,15 @@ def line_search(theta: Array, step: Array, accept: Callable[[], bool], shrink: f
     >>> theta
     array([0.])
     """
+    step = check.numbers("step", step, theta.shape)
     check.finite("step", step)
-    start = theta.copy()
-    for j in range(tries):
-        theta[:] = start + shrink**j * step
-        if accept():
-            return j
-    theta[:] = start
-    return tries
+    kept = theta.copy()
+    try:
+        for j in range(tries):
+            theta[:] = kept + shrink**j * step
+            if accept():
+                kept = theta.copy()
+                return j
+        return tries
+    finally:  # also after a Ctrl-C
+        theta[:] = kept

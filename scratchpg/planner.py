@@ -38,11 +38,12 @@ class Planner:
         space: Any = check.spaces_of(self.env)[1]
         self.actions = "Box" if check.has_box(self.env) else "Discrete"
         self.outputs = check.action_size(self.env, "bounded Box" if self.actions == "Box" else "Discrete")
-        # What a Collector looks at: the number of inputs, and the dtype of states. There are no parameters.
-        self.net, self.theta = SimpleNamespace(sizes=(check.observation_size(self.env),)), np.zeros(0, np.float32)
+        self.net = SimpleNamespace(sizes=(check.observation_size(self.env),))  # a Collector looks at its inputs
+        self.theta = np.zeros(0, np.float32)  # no parameters; states come in its dtype
         self.q = np.full((self.horizon, self.outputs), 1 / self.outputs)  # a search begins with equal probabilities
         if self.actions == "Box":  # or with the middle of the Box, and half its width
-            (self.low, self.high), self.dtype = np.array([space.low.ravel(), space.high.ravel()], float), space.dtype
+            self.low, self.high = np.array([space.low.ravel(), space.high.ravel()], float)
+            self.dtype = space.dtype
             self.q = np.repeat([[(self.low + self.high) / 2], [(self.high - self.low) / 2]], self.horizon, axis=1)
         self.rng: Any = None
         self.plans: list[Array] = []  # the last plan of each row of states, found with that generator
@@ -93,6 +94,8 @@ def imagined_returns(planner: Planner, state: Array, plans: Array, predict: Mode
     """(14.3)  R̂ of plans from one state (n,), (N,): all plans of all models in one pass per step, by `together`."""
     (N, H), E = plans.shape[:2], len(planner.models)  # E models: an ensemble
     predict = predict or together(planner.models, N)
+    if planner.actions == "Discrete" and not 0 <= plans.min() <= plans.max() < planner.outputs:
+        raise ValueError(f"plans must be of actions 0 … {planner.outputs - 1}, not {plans.min()} … {plans.max()}")
     actions = np.concatenate([plans] * E).swapaxes(0, 1).copy()  # all a_0, then all a_1, …, also in memory
     states = np.array([*accumulate(actions, predict, initial=np.tile(state, (E * N, 1)))])  # s_0 … s_H of all rows
     states.flags.writeable = False  # s and next_s share them: a reward must not write into one of them

@@ -123,7 +123,8 @@ class GaussianPolicy(Policy):
 
     def backward(self, distribution: Gaussian, d_parameters: Array) -> Array:
         """(8.6)  ∂L/∂θ (P,) = (the net's part, by ∂L/∂μ;  Σ_rows ∂L/∂log σ), given ∂L/∂η (B, 2d)."""
-        d_mean, d_log_std = np.hsplit(np.asarray(d_parameters, self.theta.dtype), 2)
+        d = check.numbers("d_parameters", d_parameters, distribution.parameters.shape)
+        d_mean, d_log_std = np.hsplit(d.astype(self.theta.dtype), 2)
         return np.concatenate([self.net.backward(distribution.cache, d_mean), d_log_std.sum(axis=0)])
 
     def jvp(self, distribution: Gaussian, v: Array) -> Array:

@@ -41,7 +41,8 @@ class QNetwork(Network):
         self.sizes = check.widths(2, sizes=sizes)
         check.flag(dueling=dueling, noisy=noisy)
         check.optional(check.count, atoms=atoms)
-        if (atoms is None) != (v_range is None) or (v_range and (atoms == 1 or not v_range[0] < v_range[1])):
+        fits = not v_range or (atoms != 1 and -np.inf < v_range[0] < v_range[1] < np.inf)
+        if (atoms is None) != (v_range is None) or not fits:
             raise ValueError(f"atoms ≥ 2 and v_range = (v_min, v_max) go together, not {atoms!r} and {v_range!r}")
         switches = {"dueling": dueling, "atoms": atoms, "v_range": v_range, "noisy": noisy}
         self.options = {name: x for name, x in switches.items() if x}
@@ -67,8 +68,7 @@ class QNetwork(Network):
     @theta.setter
     def theta(self, theta: Array) -> None:
         P = len(self.net.theta)
-        if np.shape(theta) != (P * (1 + self.noisy),):
-            raise ValueError(f"theta must have shape {(P * (1 + self.noisy),)}, not {check.describe(theta)}")
+        check.numbers("theta", theta, (P * (1 + self.noisy),))
         self._theta, self.net.theta = theta, theta[:P]
 
     @property
@@ -87,10 +87,11 @@ class QNetwork(Network):
 
     def __call__(self, states: Array, noise: Array | None = None, epsilon: float = 0.0) -> EpsilonGreedy:
         """ε-greedy on Q_φ(s,·) of each row of states (B, observation), with this noise in the weights."""
+        check.unit(epsilon=epsilon)
         net = self.net
         if noise is not None:
             mu, sigma = self.theta.reshape(2, -1)
-            net = MLP(net.sizes, theta=mu + sigma * noise)  # (11.14)
+            net = MLP(net.sizes, theta=mu + sigma * check.numbers("noise", noise, mu.shape))  # (11.14)
         y, inputs = net.forward(states)
         outputs = y.reshape(len(y), self.outputs + self.dueling, -1)  # (B, A, N), N = 1 without atoms; A + 1 if dueling
         if self.dueling:
@@ -106,7 +107,7 @@ class QNetwork(Network):
         (11.15)  ∂L/∂μ = g,   ∂L/∂σ = g ⊙ ε,   g = ∂L/∂w
         """
         net, inputs, noise = output.cache
-        d = d_outputs.reshape(len(d_outputs), self.outputs, -1)
+        d = check.numbers("d_outputs", d_outputs, output.outputs.shape).reshape(len(d_outputs), self.outputs, -1)
         if self.dueling:
             d = np.concatenate([d.sum(axis=1, keepdims=True), d - d.mean(axis=1, keepdims=True)], axis=1)  # (11.7)
         g = net.backward(inputs, d.reshape(len(d), -1))
@@ -122,6 +123,7 @@ class Behaviour:
     actions = "Discrete"
 
     def __init__(self, q: QNetwork, fraction: float, last: float) -> None:
+        check.of_class(QNetwork, q=q)
         check.unit(exploration_final_eps=last)
         check.positive(exploration_fraction=fraction)
         self.q, self.net, self.outputs, self.theta = q, q.net, q.outputs, q.theta  # what a Collector looks at
@@ -175,8 +177,7 @@ class TwinQ(Network):
     @theta.setter
     def theta(self, theta: Array) -> None:
         P = len(self.net.theta)
-        if np.shape(theta) != (2 * P,):
-            raise ValueError(f"theta must have shape {(2 * P,)}, not {check.describe(theta)}")
+        check.numbers("theta", theta, (2 * P,))
         self._theta, self.nets[0].theta, self.nets[1].theta = theta, theta[:P], theta[P:]
 
     def __call__(self, states: Array, actions: Array) -> Array:
@@ -215,4 +216,5 @@ class TwinQ(Network):
 
 def follow(target: Network, network: Network, tau: float) -> None:
     """(11.5), (12.15)  φ̄ ← φ̄ + τ (φ - φ̄) = (1 - τ) φ̄ + τ φ; the second form is an exact copy for τ = 1."""
+    check.unit(tau=tau)
     target.theta[:] = (1 - tau) * target.theta + tau * network.theta

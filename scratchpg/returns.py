@@ -152,11 +152,11 @@ def group_advantages(
 
 def explained_variance(targets: Array, values: Array) -> float:
     """1 - Var[target - V] / Var[target]: 0 if V is constant, 1 if right up to a constant; NaN for equal targets."""
-    if np.shape(targets) != np.shape(values) or not np.size(targets):
-        shapes = f"{np.shape(targets)}, {np.shape(values)}"
-        raise ValueError(f"targets and values must have one shape, not empty; got {shapes}")
+    targets, values = check.numbers("targets", targets), check.numbers("values", values, np.shape(targets))
+    if not targets.size:
+        raise ValueError(f"targets must not be empty, but have shape {targets.shape}")
     variance = np.var(targets) if np.ptp(targets) else 0.0  # of equal ones exactly 0
-    return float(1 - np.var(np.subtract(targets, values)) / variance) if variance > 0 else np.nan
+    return float(1 - np.var(targets - values) / variance) if variance > 0 else np.nan
 
 
 def _steps(**arrays: Any) -> list[Array]:

@@ -49,9 +49,7 @@ class Batch:
 
         Where all rows are valid these are views, else copies. ValueError for weights of another shape.
         """
-        for x in weights:
-            if x.shape != self.valid.shape:
-                raise ValueError(f"weights must have shape {self.valid.shape}, not {x.shape}")
+        weights = tuple(check.numbers("weights", x, self.valid.shape) for x in weights)
         arrays = self.states[:-1], self.actions, *weights
         if np.count_nonzero(self.valid) == self.valid.size:
             return tuple(x.reshape(-1, *x.shape[2:]) for x in arrays)
@@ -168,7 +166,9 @@ class Collector:
         if not all_valid:
             batch.valid[0] = self.t >= 0  # the row after an end is a reset row
             batch.valid[1:] = ~ended[:-1]
-        steps, self.t, begin = int(np.count_nonzero(batch.valid)), self.t + len(ended), 0  # not +=: first_t is the old
+        steps = int(np.count_nonzero(batch.valid))
+        self.t = self.t + len(ended)  # not +=: the batch's first_t is the old array
+        begin = 0
         if wanted is not None:
             batch.valid &= ended.cumsum(axis=0) - ended < wanted  # how many ended before this row
         if not all_valid:
@@ -179,13 +179,15 @@ class Collector:
                 self.returns_so_far += np.add.reduce(batch.rewards[begin : end + 1])
                 self.returns += self.returns_so_far[ended[end]].tolist()
                 self.episodes += int(np.count_nonzero(ended[end]))
-                self.returns_so_far[ended[end]], begin = 0, end + 1  # sum on from the next row
+                self.returns_so_far[ended[end]] = 0
+                begin = end + 1  # sum on from the next row
                 self.t[ended[end]] = len(ended) - end - 2  # a reset row comes between
             self.resetting = bool(ended[-1].any())
         self.returns_so_far += np.add.reduce(batch.rewards[begin:])
         check.finite("observations", batch.states)
         check.finite("rewards", batch.rewards)
-        self.state, self.steps = batch.states[-1].copy(), self.steps + steps  # the batch is the caller's
+        self.state = batch.states[-1].copy()  # the batch is the caller's
+        self.steps += steps
         return steps
 
 
@@ -195,6 +197,7 @@ def minibatches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[A
     >>> [i.tolist() for i in minibatches(5, 2, np.random.default_rng(0))]
     [[2, 4], [3, 0], [1]]
     """
+    check.count(batch_size=batch_size)
     order = rng.permutation(n)
     for start in range(0, n, batch_size):
         yield order[start : start + batch_size]

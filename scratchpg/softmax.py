@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .plumbing import check
 from .plumbing.check import Array, NonFiniteError, describe
 
 LOWEST = -1e30  # exp of it is 0, and sums of such numbers stay finite
@@ -78,10 +79,12 @@ class Softmax:
 
     def soft_value(self, values: Array, ent_coef: float) -> Array:
         """(12.2)  V = Σ_a π_a (Q_a - α log π_a), (B,), of values Q (B, A). Its mean over states is -(12.8)."""
+        values = check.numbers("values", values, self.logits.shape)
         return (self.probabilities * values).sum(axis=1) + ent_coef * self.entropy()
 
     def d_soft_value(self, values: Array, ent_coef: float) -> Array:
         """(12.8)  ∂V/∂z = α ∂H/∂z + π ⊙ (Q - Σ_b π_b Q_b), (B, A)."""
+        values = check.numbers("values", values, self.logits.shape)
         mean = (self.probabilities * values).sum(axis=1, keepdims=True)
         return self.probabilities * (values - mean) + ent_coef * self.d_entropy()
 
@@ -96,14 +99,12 @@ class Softmax:
 
     def fisher(self, v: Array) -> Array:
         """(8.5)  M v for a row v of each state, (B, A):  M = E[∇_z log π ∇_z log πᵀ] = diag(π) - ππᵀ."""
-        v = np.asarray(v)
-        if v.shape != self.logits.shape:
-            raise ValueError(f"v must have the shape {self.logits.shape} of the logits, not {v.shape}")
+        v = check.numbers("v", v, self.logits.shape)
         return self.probabilities * (v - (self.probabilities * v).sum(axis=1, keepdims=True))
 
     def _log_ratio(self, other: "Softmax") -> Array:
-        if other.logits.shape != self.logits.shape:
-            raise ValueError(f"the other's logits must have the shape {self.logits.shape}, not {other.logits.shape}")
+        check.of_class(Softmax, other=other)
+        check.numbers("the other's logits", other.logits, self.logits.shape)
         return self.log_probabilities - other.log_probabilities
 
     def sample(self, rng: np.random.Generator) -> Array:

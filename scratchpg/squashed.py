@@ -70,6 +70,7 @@ class SquashedGaussian:
 
         The density of a in (-1, 1)^d. In the units of the environment it is smaller by Σ_i log((high_i - low_i)/2).
         """
+        noise = check.numbers("noise", noise, self.mean.shape)
         each = noise * noise / 2 + self.log_std + math.log(2 * math.pi) / 2 + log_slope(self._u(noise))
         return -each.sum(axis=1)
 
@@ -80,7 +81,7 @@ class SquashedGaussian:
 
     def d_action(self, noise: Array, d_actions: Array) -> Array:
         """(12.12)  ∂L/∂η (B, 2d), given ∂L/∂a (B, d):   ∂a/∂μ = 1 - a²,   ∂a/∂log σ = (1 - a²) σ ε."""
-        d_mean = d_actions * (1 - self.action(noise) ** 2)
+        d_mean = check.numbers("d_actions", d_actions, self.mean.shape) * (1 - self.action(noise) ** 2)
         return np.concatenate([d_mean, d_mean * (self.std * noise)], axis=1)
 
     def sample(self, rng: np.random.Generator) -> Array:
@@ -92,9 +93,7 @@ class SquashedGaussian:
         return np.tanh(self.mean)
 
     def _u(self, noise: Array) -> Array:
-        if np.shape(noise) != self.mean.shape:
-            raise ValueError(f"noise must have shape {self.mean.shape}, one per row, not {np.shape(noise)}")
-        return self.mean + self.std * noise
+        return self.mean + self.std * check.numbers("noise", noise, self.mean.shape)
 
 
 class SquashedGaussianPolicy(Policy):
@@ -129,7 +128,8 @@ class SquashedGaussianPolicy(Policy):
 
     def backward(self, distribution: SquashedGaussian, d_parameters: Array) -> Array:
         """∂L/∂θ (P,), given ∂L/∂η (B, 2d)."""
-        return self.net.backward(distribution.cache, self._slopes(distribution) * d_parameters)
+        d = check.numbers("d_parameters", d_parameters, distribution.parameters.shape)
+        return self.net.backward(distribution.cache, self._slopes(distribution) * d)
 
     def jvp(self, distribution: SquashedGaussian, v: Array) -> Array:
         """(9.4)  J v (B, 2d), for a direction v (P,)."""

@@ -19,26 +19,40 @@ from envs import DISABLED, SAME_STEP, Scripted, ScriptedVector
 
 from scratchpg import (
     MLP,
+    Dynamics,
     FiniteMDP,
+    GaussianPolicy,
+    Planner,
+    QNetwork,
     Softmax,
     SoftmaxPolicy,
+    SquashedGaussianPolicy,
+    TwinQ,
     Value,
     a2c,
     a3c,
     actor_critic,
     baseline,
+    dqn,
     evaluate,
+    grpo,
+    imitation,
     load,
     ppo,
+    rainbow,
     reinforce,
     returns,
+    sac,
     save,
 )
 from scratchpg.gradcheck import check_gradient, finite_difference
-from scratchpg.optim import SGD, Adam, RMSProp
+from scratchpg.optim import SGD, Adam, RMSProp, conjugate_gradient, line_search
+from scratchpg.planner import imagined_returns
 from scratchpg.plumbing import Progress, run
 from scratchpg.plumbing.spaces import build
-from scratchpg.rollout import Collector
+from scratchpg.q import follow
+from scratchpg.replay import PrioritizedReplay, Replay, Sample
+from scratchpg.rollout import Collector, minibatches
 
 SCRIPT = [(2, "terminated")]
 STATES, ACTIONS, WEIGHTS = np.zeros((4, 3)), np.zeros(4, int), np.ones(4)
@@ -433,7 +447,7 @@ CALLS = {
     "explained variance of a column": (
         lambda: returns.explained_variance(WEIGHTS, WEIGHTS[:, None]),
         ValueError,
-        "targets and values must have one shape, not empty; got (4,), (4, 1)",
+        "values must have shape (4,), not (4, 1)",
     ),
     "normalised column": (
         lambda: returns.normalized(WEIGHTS[:, None]),
@@ -475,7 +489,7 @@ CALLS = {
     "gradient too long": (
         lambda: SGD(np.zeros(2), 1).step(np.zeros(3)),
         ValueError,
-        "the gradient must have the shape (2,), not an array float64 (3,)",
+        "gradient must have shape (2,), not (3,)",
     ),
     "gradient of NaN": (
         lambda: SGD(np.zeros(2), 1).step(np.array([0, np.nan])),
@@ -562,6 +576,93 @@ def test_call_by_call(name):
     call, exception, message = CALLS[name]
     with pytest.raises(exception, match=re.escape(message)):
         call()
+
+
+# Words and later chapters: what would broadcast, wrap around or scramble in silence, and the argument that is named
+X, NOISE, COLUMN = np.ones((4, 3)), np.zeros((4, 2)), np.ones((4, 1))
+GAUSSIAN, SQUASHED = GaussianPolicy((3, 2), rng=0), SquashedGaussianPolicy((3, 2), rng=0)
+TWINS, MODEL = TwinQ((5, 4), rng=0), Dynamics((3, 2), rng=0)
+ATOMS, NOISY = QNetwork((3, 2), rng=0, atoms=3, v_range=(0, 1)), QNetwork((3, 2), rng=0, noisy=True)
+SAMPLE = Sample(X, ACTIONS, ONES_4 := np.ones(4), X, ONES_4, ACTIONS, ONES_4)
+ROW = STATES, ACTIONS, ONES_4, ONES_4  # of GRPO, without its weights
+PLANNER = Planner(env=env(), models=[MODEL], reward=lambda s, a, next_s: 1.0)
+SILENT = {
+    "d_parameters of a Gaussian, too few": (lambda: GAUSSIAN.backward(GAUSSIAN(X), np.ones((4, 2))), "d_parameters"),
+    "d_parameters of a Gaussian, split": (lambda: GAUSSIAN.backward(GAUSSIAN(X), np.ones((8, 2))), "d_parameters"),
+    "d_parameters of a Gaussian, flat": (lambda: GAUSSIAN.backward(GAUSSIAN(X), np.ones(16)), "d_parameters"),
+    "d_parameters, squashed": (lambda: SQUASHED.backward(SQUASHED(X), COLUMN), "d_parameters"),
+    "d_actions": (lambda: SQUASHED(X).d_action(NOISE, COLUMN), "d_actions"),
+    "noise of SAC, a column": (lambda: sac.loss(SQUASHED, TWINS, X, COLUMN, ent_coef=0.1), "noise"),
+    "noise of SAC, flat": (lambda: sac.gradient(SQUASHED, TWINS, X, ONES_4, ent_coef=0.1), "noise"),
+    "rewards of SAC": (
+        lambda: sac.targets(SQUASHED, TWINS, SAMPLE._replace(rewards=COLUMN), NOISE, ent_coef=0.1),
+        "rewards",
+    ),
+    "ent_coef of SAC": (lambda: sac.targets(SQUASHED, TWINS, SAMPLE, NOISE, ent_coef=COLUMN), "ent_coef"),
+    "values of a softmax": (lambda: PI.soft_value(COLUMN, 0.1), "values"),
+    "values of a softmax, for the derivative": (lambda: PI.d_soft_value(np.ones(2), 0.1), "values"),
+    "KL to another kind": (lambda: GAUSSIAN(X).kl(SQUASHED(X)), "other must be a Gaussian"),
+    "KL to a Gaussian": (lambda: Softmax(np.zeros((4, 4))).kl(GAUSSIAN(X)), "other must be a Softmax"),
+    "d_outputs": (lambda: ATOMS.backward(ATOMS(X), np.ones((4, 3, 2))), "d_outputs"),
+    "noise of a network": (lambda: NOISY(X, noise=np.ones(1)), "noise"),
+    "epsilon": (lambda: NOISY(X, epsilon=95), "epsilon"),
+    "epsilon, a column": (lambda: NOISY(X, epsilon=COLUMN), "epsilon"),
+    "v_range": (lambda: QNetwork((3, 2), atoms=3, v_range=(0, np.inf)), "v_range"),
+    "tau": (lambda: follow(TWINS, TWINS, 95), "tau"),
+    "rewards of a projection": (lambda: rainbow.project(COLUMN, ONES_4, X / 3, ATOMS.z), "rewards"),
+    "discounts of a projection": (lambda: rainbow.project(ONES_4, np.ones(1), X / 3, ATOMS.z), "discounts"),
+    "DQN with atoms": (
+        lambda: dqn.train(gym.make("CartPole-v1"), QNetwork((4, 2), atoms=3, v_range=(0, 1))),
+        "q must be",
+    ),
+    "DQN without a Q": (lambda: dqn.train(gym.make("CartPole-v1"), SoftmaxPolicy((4, 2))), "q must be a QNetwork"),
+    "beta of Rainbow": (lambda: rainbow.train(gym.make("CartPole-v1"), QNetwork((4, 2)), beta=95), "beta"),
+    "states of a model": (lambda: MODEL(COLUMN, ACTIONS), "states"),
+    "states of a model's loss": (lambda: MODEL.mse(COLUMN, ACTIONS, COLUMN), "states"),
+    "states to normalise": (lambda: MODEL.normalize(COLUMN, COLUMN), "states"),
+    "next_states to normalise": (lambda: MODEL.normalize(X, COLUMN), "next_states"),
+    "scales": (lambda: Dynamics((3, 2), scales=np.ones((4, 1))), "scales"),
+    "actions of a clone": (lambda: imitation.clone(policy(), X, np.zeros(9, int), n_epochs=1), "actions"),
+    "weights of GRPO": (lambda: grpo.loss(policy(), *ROW, -WEIGHTS), "weights"),
+    "kl_coef of GRPO": (lambda: grpo.gradient(policy(), *ROW, WEIGHTS, kl_coef=-1), "kl_coef"),
+    "step of a line search": (lambda: line_search(np.zeros(3), np.ones(1), bool, 0.5, 2), "step"),
+    "data of an MDP": (lambda: mdp().counted([0], [0], [1.0, 2.0], [0]), "length"),
+    "states of an MDP": (lambda: mdp().counted([-1], [0], [1.0], [0]), "invalid entry"),
+    "batch_size": (lambda: next(minibatches(4, -2, np.random.default_rng(0))), "batch_size"),
+    "plans": (lambda: imagined_returns(PLANNER, ONES, np.full((2, 5), -1)), "plans"),
+    "an empty replay": (
+        lambda: Replay(4).sample(2, np.random.default_rng(0)),
+        "stored must be an integer of at least 1",
+    ),
+    "an empty prioritized replay": (
+        lambda: PrioritizedReplay(4).sample(2, np.random.default_rng(0)),
+        "stored must be an integer of at least 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_nothing_is_broadcast_in_silence(name):
+    call, message = SILENT[name]
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()
+
+
+INTEGERS = {
+    "noise, log_prob": lambda x: SQUASHED(X).log_prob(x((20, 20) * 4).reshape(4, 2)),
+    "noise, d_log_prob": lambda x: SQUASHED(X).d_log_prob(x((20, 3) * 4).reshape(4, 2)),
+    "v of a Gaussian": lambda x: GAUSSIAN(X).fisher(x([200] * 16).reshape(4, 4)),
+    "v of a softmax": lambda x: PI.fisher(x([200, 1] * 4).reshape(4, 2)),
+    "explained variance": lambda x: returns.explained_variance(x([1, 2, 3]), x([2, 2, 2])),
+    "g": lambda x: conjugate_gradient(lambda v: 2 * v, x([20, 30]), 5),
+    "projection": lambda x: rainbow.project(x([200]), x([1]), np.array([[0.2, 0.3, 0.5]]), x([100, 150, 200])),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_unsigned_integers_count_like_floats_in_words(name):
+    f = INTEGERS[name]
+    np.testing.assert_allclose(f(lambda x: np.array(x, np.uint8)), f(lambda x: np.array(x, float)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("function", GOOD, ids=lambda f: f.__qualname__)

@@ -204,3 +204,13 @@ def test_a_later_chapter(chapter, wrappers, changes, quantity):
         for _ in loop:
             pass
     assert all(np.isfinite(network.theta).all() for network in networks)
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 30.0}, {"target_entropy": 500.0, "learning_rate": 3.0}])
+def test_the_temperature_of_sac(changes):
+    """exp of a large step is refused like any other number that is not finite: not by Python's OverflowError."""
+    loop, networks = of_pendulum([], **changes)
+    with pytest.raises(FloatingPointError, match=r" \(after \d+ steps\)$"):
+        for _ in loop:
+            pass
+    assert all(np.isfinite(network.theta).all() for network in networks)

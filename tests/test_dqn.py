@@ -114,7 +114,7 @@ def test_shapes_that_would_broadcast_are_refused():
         with pytest.raises(ValueError, match="actions must be"):
             f(q, states, actions[:, None], np.ones(2))
     atoms = QNetwork((3, 2), rng=0, atoms=2, v_range=(0, 1))
-    with pytest.raises(ValueError, match="another pass"):
+    with pytest.raises(ValueError, match="d_outputs must have shape"):
         dqn.gradient(atoms, states, actions, np.ones(2))
 
 

@@ -169,5 +169,5 @@ def test_actions_that_do_not_fit_are_refused(actions):
 
 
 def test_next_states_that_would_broadcast_are_refused():
-    with pytest.raises(ValueError, match=r"next_states must have the shape \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"next_states must have shape \(4, 3\)"):
         model_for(2).mse(np.ones((4, 3)), np.zeros(4, int), np.ones((1, 3)))

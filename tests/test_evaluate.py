@@ -35,8 +35,8 @@ def test_short_episodes_are_not_favoured():
 def test_any_number_of_episodes(episodes):
     envs = ScriptedVector([[(2, "terminated"), (3, "truncated")]] * 3)
     returns = evaluate(policy(), envs, episodes=episodes, seed=0)
-    quota = [episodes // 3 + (n < episodes % 3) for n in range(3)]
-    assert returns.tolist() == [scripted_return(n, k, 2 + k % 2) for n in range(3) for k in range(quota[n])]
+    wanted = [episodes // 3 + (n < episodes % 3) for n in range(3)]
+    assert returns.tolist() == [scripted_return(n, k, 2 + k % 2) for n in range(3) for k in range(wanted[n])]
 
 
 def test_a_single_environment():

@@ -101,12 +101,12 @@ def test_the_parameters_decide_the_dtype(dtype):
 
 
 BAD_CALLS = {  # message: a call that a Gaussian of 5 rows and d = 3 refuses
-    r"actions must have shape \(5, 3\), one per row, not \(5,\)": lambda pi: pi.log_prob(np.zeros(5)),
-    r"actions must have shape \(5, 3\), one per row, not \(5, 1\)": lambda pi: pi.log_prob(np.zeros((5, 1))),
-    r"actions must have shape \(5, 3\), one per row, not \(1, 3\)": lambda pi: pi.d_log_prob(np.zeros((1, 3))),
-    r"actions must have shape \(5, 3\), one per row, not \(5, 6\)": lambda pi: pi.d_log_prob(np.zeros((5, 6))),
-    r"v must have the shape \(5, 6\) of the parameters, not \(6,\)": lambda pi: pi.fisher(np.zeros(6)),
-    r"the other's parameters must have the shape \(5, 6\), not \(1, 6\)": lambda pi: pi.kl(Gaussian(np.zeros((1, 6)))),
+    r"actions must have shape \(5, 3\), not \(5,\)": lambda pi: pi.log_prob(np.zeros(5)),
+    r"actions must have shape \(5, 3\), not \(5, 1\)": lambda pi: pi.log_prob(np.zeros((5, 1))),
+    r"actions must have shape \(5, 3\), not \(1, 3\)": lambda pi: pi.d_log_prob(np.zeros((1, 3))),
+    r"actions must have shape \(5, 3\), not \(5, 6\)": lambda pi: pi.d_log_prob(np.zeros((5, 6))),
+    r"v must have shape \(5, 6\), not \(6,\)": lambda pi: pi.fisher(np.zeros(6)),
+    r"the other's parameters must have shape \(5, 6\), not \(1, 6\)": lambda pi: pi.kl(Gaussian(np.zeros((1, 6)))),
     r"parameters must be floats of shape \(B, 2d\)": lambda pi: Gaussian(np.zeros((5, 3))),
     "μ and log σ, not an array int64": lambda pi: Gaussian(np.zeros((5, 6), int)),
     r"μ and log σ, not an array float64 \(6,\)": lambda pi: Gaussian(np.zeros(6)),
@@ -127,7 +127,7 @@ def test_actions_that_are_no_numbers_are_refused():
 def test_a_softmax_has_the_same_face():
     pi = Softmax(np.zeros((5, 3)))
     assert pi.parameters is pi.logits
-    with pytest.raises(ValueError, match=r"v must have the shape \(5, 3\) of the logits, not \(3,\)"):
+    with pytest.raises(ValueError, match=r"v must have shape \(5, 3\), not \(3,\)"):
         pi.fisher(np.zeros(3))
 
 

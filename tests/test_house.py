@@ -30,7 +30,7 @@ DISTRIBUTIONS, NETWORKS = (
 )
 ROLES = {
     "words": (["mlp.py", *DISTRIBUTIONS, *NETWORKS, "returns.py", "optim.py"], 1500),
-    "world": (["rollout.py", "evaluate.py", "replay.py", "demonstrations.py", "planner.py"], 610),
+    "world": (["rollout.py", "evaluate.py", "replay.py", "demonstrations.py", "planner.py"], 620),
     "proofs": (["mdp.py", "gradcheck.py"], 360),
     "plumbing": (PLUMBING, 710),
 }

@@ -357,7 +357,7 @@ def test_normalized_keeps_the_dtype_and_its_argument(dtype):
 
 @pytest.mark.parametrize("targets, values", [(np.ones(4), np.ones((4, 1))), (np.ones(4), 1.0), ([], [])])
 def test_explained_variance_of_what_does_not_fit(targets, values):
-    with pytest.raises(ValueError, match="targets and values must have one shape, not empty; got"):
+    with pytest.raises(ValueError, match=r"values must have shape \(4,\), not|targets must not be empty"):
         returns.explained_variance(targets, values)
 
 

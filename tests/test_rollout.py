@@ -155,16 +155,16 @@ def test_mean_return_is_that_of_the_last_100_episodes():
     assert collector.progress().mean_return == np.mean([reward(0, episode, 0) for episode in range(50, 150)])
 
 
-@pytest.mark.parametrize("episodes, quota", [(1, [1, 0, 0]), (3, [1, 1, 1]), (7, [3, 2, 2]), (100, [34, 33, 33])])
-def test_whole_episodes_with_a_quota_for_each_environment(episodes, quota):
+@pytest.mark.parametrize("episodes, wanted", [(1, [1, 0, 0]), (3, [1, 1, 1]), (7, [3, 2, 2]), (100, [34, 33, 33])])
+def test_whole_episodes_of_each_environment(episodes, wanted):
     collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
     batch = collector.collect_episodes(episodes)
-    assert batch.ended.sum(axis=0).tolist() == quota
+    assert batch.ended.sum(axis=0).tolist() == wanted
     for n in range(3):
-        assert transitions([batch], n) == scripted(n, quota[n])  # from the first episode on
+        assert transitions([batch], n) == scripted(n, wanted[n])  # from the first episode on
         ends = np.flatnonzero(batch.ended[:, n])
         assert not batch.valid[ends[-1] + 1 if len(ends) else 0 :, n].any()
-    returns = [G for n in range(3) for G in scripted_returns(n, quota[n])]
+    returns = [G for n in range(3) for G in scripted_returns(n, wanted[n])]
     assert Counter(collector.returns) <= Counter(returns) and len(collector.returns) == min(100, len(returns))
     assert collector.episodes == episodes
     assert batch.states.shape == (len(batch.rewards) + 1, 3, 3)
@@ -187,7 +187,7 @@ def test_whole_episodes_again_and_again():
 
 
 def test_returns_of_segments_after_whole_episodes():
-    # an environment that was done with its quota had begun another episode: its return is that of all its steps
+    # an environment that was done with its episodes had begun another episode: its return is that of all its steps
     collector = Collector(ScriptedVector(SCRIPTS), policy(), rng=0)
     collector.collect_episodes(3)
     before = collector.episodes

@@ -103,6 +103,17 @@ def test_line_search_restores_theta_to_the_bit():
     assert search(set()) == (4, 0.1, [1.1, 0.6, 0.35, 0.225])
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_line_search_restores_theta_after_an_error_or_ctrl_c(error):
+    def accept():
+        raise error
+
+    theta = np.zeros(2)
+    with pytest.raises(error):
+        line_search(theta, np.ones(2), accept, 0.5, 4)
+    assert not theta.any()
+
+
 def test_line_search_refuses_a_step_that_is_not_finite():
     theta = np.zeros(2)
     with pytest.raises(NonFiniteError, match="step"):

@@ -6,9 +6,8 @@ an episode that did better than the rest of its group becomes more probable. The
     (10.1)  a group: τ_1 … τ_G ~ π_θ from one s_0 ~ p(s_0), R_i = Σ_t γ^t r_t;  ĝ = (1/G) Σ_i A_i Σ_t ∇log π(a_t|s_t)
     (10.5)  L(θ) = -(1/G) Σ_i w_i Σ_t [ min(r_t A_i, clip(r_t, 1-ε, 1+ε) A_i) - β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ]
 
-Use it where one reward comes at the end of a sequence, and many answers to a prompt are cheap. Else use PPO: a group
-teaches only if its returns differ. Use several groups per batch: with one, the seed decides if CartPole is solved.
-Source: Shao et al. 2024, arXiv:2402.03300; biases of its normalisations: Liu et al. 2025, arXiv:2503.20783.
+Use it where one reward comes at the end of a sequence and answers to a prompt are cheap, else PPO: a group teaches only
+if its returns differ, so take several. (Shao et al. 2024, arXiv:2402.03300; biases: Liu et al. 2025, arXiv:2503.20783.)
 """
 
 from typing import Any
@@ -35,11 +34,10 @@ def loss(
     reference: Any = None,  # π_ref, a policy
     kl_coef: float = 0.0,  # β
 ) -> float:
-    """(10.5)  L(θ) = mean_t w_t [ -min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ].
-
-    A surrogate. As w ≥ 0, it may be multiplied into A within the minimum: this is PPO's loss of w A.
-    """
+    """(10.5), a surrogate:  L(θ) = mean_t w_t [ -min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β KL(π_θ ‖ π_ref) ]."""
     states, advantages, weights = check.rows(states, advantages=advantages, weights=weights)
+    check.weight(kl_coef=kl_coef, weights=weights.min())
+    # As w ≥ 0, it may be multiplied into A within the minimum: this is PPO's loss of w A
     surrogate = ppo.loss(policy, states, actions, old_log_prob, weights * advantages, clip_range=clip_range)
     return surrogate + (kl_coef * (weights * policy(states).kl(reference(states))).mean() if kl_coef else 0.0)  # (10.6)
 
@@ -61,6 +59,7 @@ def gradient(
     The paper samples k3 = r' - 1 - log r', r' = π_ref/π_θ: the right value, but E[∇k3] = ∇KL(π_ref ‖ π_θ).
     """
     states, advantages, weights = check.rows(states, advantages=advantages, weights=weights)
+    check.weight(kl_coef=kl_coef, weights=weights.min())
     g = ppo.gradient(policy, states, actions, old_log_prob, weights * advantages, clip_range=clip_range)
     if kl_coef:
         pi = policy(states)
@@ -97,6 +96,7 @@ def train(
     check.schedule(learning_rate=learning_rate, clip_range=clip_range)
     if kl_coef and (reference is None or np.shares_memory(reference.theta, policy.theta)):
         raise ValueError(f"kl_coef {kl_coef} needs a reference with a θ of its own, such as copy.deepcopy(policy)")
+    check.fit(env, policy=reference if kl_coef else policy)
     collector = Collector(env, policy, make_rng(seed, rng))
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     n = collector.n_envs
@@ -106,7 +106,8 @@ def train(
     def updates() -> Loop:
         while collector.steps < total_steps:
             done = collector.steps / total_steps
-            actor.learning_rate, epsilon = scheduled(learning_rate, done), scheduled(clip_range, done)
+            actor.learning_rate = scheduled(learning_rate, done)
+            epsilon = scheduled(clip_range, done)
             seeds = collector.rng.integers(2**31, size=n // group_size).repeat(group_size)  # one for each group
             batch = collector.collect_episodes(n, seeds.tolist())
             returns = discounted(batch.rewards, gamma, batch.ended)
@@ -122,8 +123,8 @@ def train(
                     some = (x[i] for x in rows)
                     g = gradient(policy, *some, clip_range=epsilon, reference=reference, kl_coef=kl_coef)
                     gradient_norm = actor.step(g)
-            equal = (np.ptp(returns[0].reshape(-1, group_size), axis=1) == 0).mean().item()
-            groups = {"equal_groups": equal, "gradient_norm": gradient_norm}
-            yield collector.progress(**drift(old, policy(states), actions, epsilon), **groups)
+            equal = {"equal_groups": (np.ptp(returns[0].reshape(-1, group_size), axis=1) == 0).mean().item()}
+            moved = drift(old, policy(states), actions, epsilon)
+            yield collector.progress(**moved, **equal, gradient_norm=gradient_norm)
 
     return run(updates())

@@ -70,7 +70,9 @@ def clone(
     check.count(n_epochs=n_epochs, batch_size=batch_size)
     check.schedule(learning_rate=learning_rate)
     states, weights = check.rows(states, weights=np.ones(np.shape(states)[:1]) if weights is None else weights)
-    actions, rng = np.asarray(actions), np.random.default_rng(rng)
+    actions = np.asarray(actions)
+    rng = np.random.default_rng(rng)
+    loss(policy, states, actions, weights)  # refuses actions that do not fit
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     with undisturbed():
         for epoch in range(n_epochs):

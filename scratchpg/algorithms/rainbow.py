@@ -35,7 +35,8 @@ def project(rewards: Array, discounts: Array, probabilities: Array, z: Array) ->
     >>> project(np.array([0.25]), np.array([1.0]), np.array([[0.0, 1.0, 0.0]]), np.array([0.0, 1.0, 2.0]))
     array([[0.  , 0.75, 0.25]])
     """
-    N = len(z)
+    N, rows, z = len(z), np.shape(probabilities)[:1], check.numbers("z", z)
+    rewards, discounts = check.numbers("rewards", rewards, rows), check.numbers("discounts", discounts, rows)
     x = np.clip((rewards[:, None] + discounts[:, None] * z - z[0]) / (z[1] - z[0]), 0, N - 1)  # counted in atoms
     lower = np.minimum(x.astype(int), N - 2)  # so there is always an atom above
     up = probabilities * (x - lower)  # the share of the upper neighbour
@@ -57,8 +58,7 @@ def targets(q: QNetwork, target: QNetwork, batch: Sample, double: bool, noises: 
 def errors(output: EpsilonGreedy, actions: Array, targets: Array) -> tuple[Array, Array, Array]:
     """Of each row: its loss (B,), ∂loss/∂outputs of the action taken, and the error of (11.8), |y - Q| or KL(m ‖ p)."""
     outputs = output.outputs[output.taken(actions)]
-    if np.shape(targets) != outputs.shape:
-        raise ValueError(f"targets must have shape {outputs.shape}, not {np.shape(targets)}")
+    targets = check.numbers("targets", targets, outputs.shape)
     if output.z is None:
         error = targets - outputs
         return error**2, -2 * error, abs(error)
@@ -114,8 +114,8 @@ def train(
     check.count(train_freq=train_freq, gradient_steps=gradient_steps, batch_size=batch_size)
     check.count(target_update_interval=target_update_interval)
     check.flag(double=double, prioritized=prioritized)
-    check.unit(tau=tau)
     check.schedule(learning_rate=learning_rate, beta=beta)
+    check.unit(tau=tau, beta=np.max(beta))
     policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, make_rng(seed, rng))
     sampler = collector.spawn()  # its own stream: the number of samples drawn changes no action

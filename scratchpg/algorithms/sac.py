@@ -25,9 +25,11 @@ from ..squashed import SquashedGaussianPolicy
 
 def targets(policy: SquashedGaussianPolicy, target: TwinQ, batch: Sample, noise: Array, *, ent_coef: float) -> Array:
     """(12.6)  y (B,), with a' = tanh(μ + σ ε) of this noise ε (B, d); at a terminal s' it is r, without an entropy."""
+    _, rewards, discounts = check.rows(batch.next_states, rewards=batch.rewards, discounts=batch.discounts)
+    check.weight(ent_coef=ent_coef)
     pi = policy(batch.next_states)
     values = target(batch.next_states, pi.action(noise)).min(axis=0) - ent_coef * pi.log_prob(noise)
-    return batch.rewards + batch.discounts * values
+    return rewards + discounts * values
 
 
 def loss(policy: SquashedGaussianPolicy, q: TwinQ, states: Array, noise: Array, *, ent_coef: float) -> float:
@@ -47,7 +49,7 @@ def gradient(
     pi = policy(states)
     values, caches = q.forward(states, pi.action(noise))
     smaller = np.stack([values[0] < values[1], values[0] >= values[1]])  # ∂ min_i Q_i/∂Q_i: 1 for the smaller, else 0
-    d_actions = q.d_action(caches, smaller, noise.shape[1])  # ∂ min_i Q_i/∂a
+    d_actions = q.d_action(caches, smaller, policy.outputs)  # ∂ min_i Q_i/∂a
     d_parameters = ent_coef * pi.d_log_prob(noise) - pi.d_action(noise, d_actions)  # (12.12)
     return policy.backward(pi, d_parameters / len(states)), -float(pi.log_prob(noise).mean())  # H of (12.14)
 
@@ -103,7 +105,8 @@ def train(
                 g, entropy = gradient(policy, q, batch.states, noise, ent_coef=alpha)
                 gradient_norm = actor.step(g)
                 if learn_ent_coef:
-                    alpha *= math.exp(-rate * (entropy - H_bar))  # (12.14), of α instead of log α
+                    alpha *= math.exp(min(-rate * (entropy - H_bar), 700))  # (12.14), of α; e^710 is too large
+                    check.finite("ent_coef", np.array([alpha]))
                 follow(target, q, tau)
             yield collector.progress(ent_coef=alpha, entropy=entropy, gradient_norm=gradient_norm)
 

@@ -123,7 +123,8 @@ def train(
             for _ in range(n_epochs):
                 for i in minibatches(len(states), batch_size, shuffler):
                     critic.step(value.mse_gradient(states[i], targets[i]))
-            pi, fit = policy(states), {"explained_variance": explained_variance(targets, value(states))}
+            pi = policy(states)
+            fit = {"explained_variance": explained_variance(targets, value(states))}
             yield collector.progress(kl=mean(old.kl(pi)), backtracks=backtracks, entropy=mean(pi.entropy()), **fit)
 
     return run(updates())

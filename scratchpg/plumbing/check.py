@@ -79,17 +79,18 @@ def rows(states: Any, **weights: Any) -> list[Array]:
         raise ValueError(f"states must have shape (B, observation) with at least one row, not {shape}")
     for name, x in weights.items():
         arrays.append(numbers(name, x))
-        if arrays[-1].shape != shape[:1]:
-            expected = f"{shape[:1]}, one per row of states {shape}"
-            raise ValueError(f"{name} must have shape {expected}, not {arrays[-1].shape}")
+        if (came := arrays[-1].shape) != shape[:1]:
+            raise ValueError(f"{name} must have shape {shape[:1]}, one per row of states {shape}, not {came}")
     return arrays
 
 
-def numbers(name: str, x: Any) -> Array:
-    """An array of floats (or complex numbers). Integers become floats, as -x of an unsigned integer wraps around."""
+def numbers(name: str, x: Any, shape: tuple[int, ...] | None = None) -> Array:
+    """An array of floats, of this very shape if it is given. Integers become floats, as -x of an unsigned one wraps."""
     x = np.asarray(x)
     if x.dtype.kind not in "fcbiu":
         raise TypeError(f"{name} must be numbers, not {describe(x)}")
+    if shape is not None and x.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {x.shape}")
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 

@@ -50,8 +50,8 @@ def watch(context: Any, target: Callable[..., Any], jobs: Iterable[Any], seconds
     try:
         for index, job in enumerate(jobs):
             pipe, sender = context.Pipe(duplex=False)
-            name, args = f"worker {index}", (sender, stop, target, job)
-            process = context.Process(target=_worker_main, args=args, name=name, daemon=True)
+            args = sender, stop, target, job
+            process = context.Process(target=_worker_main, args=args, name=f"worker {index}", daemon=True)
             try:
                 process.start()
             except (pickle.PicklingError, AttributeError, TypeError) as error:

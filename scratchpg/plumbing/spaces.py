@@ -77,7 +77,6 @@ class Environments:
         self.size, self.vector = check.observation_size(env), isinstance(env, VectorEnv)
         self.env: Any = env if self.vector else Single(env)
         self.n: int = self.env.num_envs
-        self.lead = (self.n,)  # the shape of an array with one number per environment
         self.longest = np.inf if getattr(env.spec, "max_episode_steps", None) else LONG
         self.stretched = kind == "bounded Box"
         self.first_action = int(getattr(self.action_space, "start", 0))
@@ -107,7 +106,7 @@ class Environments:
         if self.vector:
             _returned("step", result, ARRAYS)
             for name, i, kinds in ("rewards", 1, "fiu"), ("terminated", 2, "b"), ("truncated", 3, "b"):
-                if result[i].shape != self.lead or result[i].dtype.kind not in kinds:
+                if result[i].shape != (self.n,) or result[i].dtype.kind not in kinds:
                     kind = "numbers" if name == "rewards" else "True or False"
                     raise ValueError(f"{name} must be {kind}, one for each of {self.n} environments, not {result[i]!r}")
         observations, rewards, terminated, truncated, _ = result
@@ -130,7 +129,7 @@ class Environments:
     def _rows(self, observations: Any) -> Array:
         """Observations as rows of numbers, (N, size)."""
         if isinstance(self.space, Box):
-            x, shape = (observations, self.lead) if self.vector else (observations[0], ())
+            x, shape = (observations, (self.n,)) if self.vector else (observations[0], ())
             return _box(self.space, x, shape + self.space.shape, "observations").reshape(self.n, -1)
         each = iterate(self.env.observation_space, observations) if self.vector else observations
         return np.array([np.concatenate([*_leaves(self.space, x, "observation")]) for x in each])

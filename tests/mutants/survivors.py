@@ -27,13 +27,6 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
             "for h, (W, _), (V, c) in zip(inputs, self.layers, direction.layers, strict=False):",
         ): "equivalent: as in backward",
     },
-    "policy": {
-        (
-            "GaussianPolicy.backward",
-            "d_mean, d_log_std = "
-            "np.asarray(d_parameters, self.theta.dtype).reshape(-2, 2, self.outputs).swapaxes(0, 1)",
-        ): "equivalent: to NumPy any negative number is the unknown size",
-    },
     "value": {
         (
             "Value.__call__",
@@ -141,7 +134,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equivalent: to NumPy any negative number is the unknown size",
         (
             "QNetwork.backward",
-            "d = d_outputs.reshape(len(d_outputs), self.outputs, -2)",
+            "d = check.numbers('d_outputs', d_outputs, output.outputs.shape).reshape(len(d_outputs), self.outputs, -2)",
         ): "equivalent: to NumPy any negative number is the unknown size",
         (
             "QNetwork.backward",
@@ -187,8 +180,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
     "planner": {
         (
             "Planner.__post_init__",
-            "self.net, self.theta = (SimpleNamespace(sizes=(check.observation_size(self.env),)), "
-            "np.zeros(1, np.float32))",
+            "self.theta = np.zeros(1, np.float32)",
         ): "only its dtype is asked for",
         (
             "Planner.__call__.sample",

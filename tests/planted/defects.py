@@ -143,7 +143,7 @@ DEFECTS = (
             "[episodes // envs.n + (n < episodes % envs.n) for n in range(envs.n)]": "[episodes] * envs.n",
             "zip(returns, wanted, strict=True)])).any()": "zip(returns, wanted, strict=True)])).any() "
             "and sum(map(len, returns)) < episodes",
-            "while running.any()": "while sum(map(len, returns)) < episodes",
+            "while missing.any()": "while sum(map(len, returns)) < episodes",
             "np.array([x for of_one in returns for x in of_one])": "np.array(sum(returns, [])[:episodes])",
         },
         tests=("tests/test_evaluate.py",),

@@ -23,9 +23,9 @@ SAC_DEFECTS = (
         SAC,
         {
             ".min(axis=0) - ent_coef * pi.log_prob(noise)\n": ".min(axis=0)\n",
-            "return batch.rewards + batch.discounts * values": (
-                "gamma = batch.discounts.max()\n"
-                "    return batch.rewards + batch.discounts * values - gamma * ent_coef * pi.log_prob(noise)"
+            "return rewards + discounts * values": (
+                "gamma = discounts.max()\n"
+                "    return rewards + discounts * values - gamma * ent_coef * pi.log_prob(noise)"
             ),
         },
         tests=EXACT,
@@ -74,7 +74,7 @@ SAC_DEFECTS = (
         "the temperature grows without end, or dies in the first minutes",
         "the sign of (12.14): too little entropy lowers α",
         SAC,
-        {"math.exp(-rate *": "math.exp(rate *"},
+        {"min(-rate *": "min(rate *"},
         tests=EXACT,
     ),
     Defect(
@@ -98,7 +98,7 @@ SAC_DEFECTS = (
         "the mean drifts to the bounds and stays there",
         "∂a/∂μ is taken for 1, it is 1 - a²",
         SQUASHED,
-        {"d_mean = d_actions * (1 - self.action(noise) ** 2)": "d_mean = d_actions * 1"},
+        {" * (1 - self.action(noise) ** 2)\n": "\n"},
         tests=EXACT,
     ),
     Defect(

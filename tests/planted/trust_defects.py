@@ -36,7 +36,7 @@ TRUST_DEFECTS = (
         "TRPO: the policy moves a little in updates whose search failed",
         "after the last try θ is left where that try put it",
         "scratchpg/optim.py",
-        {"    theta[:] = start\n    return tries": "    return tries"},
+        {"        theta[:] = kept\n": "        pass\n"},
         tests=TRPO,
     ),
     Defect(
