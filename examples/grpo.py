@@ -18,7 +18,7 @@ from scratchpg import Policy, grpo
 
 
 def learn(run, n_envs, hidden, kl_coef=0.0, **settings):
-    """All that the training is; the run is what the command line asks for, see cli.py."""
+    """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
     env = run.make_env(n_envs, vectorization_mode="sync")  # environments that take a seed each
     policy = run.loaded.policy or Policy.for_env(env, hidden, run.rng)
     if run.env_id == "Reversal-v0" and not run.loaded.policy:

@@ -15,7 +15,7 @@ from scratchpg import Policy, Value, trpo
 
 
 def learn(run, n_envs, hidden, **settings):
-    """All that the training is; the run is what the command line asks for, see cli.py."""
+    """The whole training, by the library; `run` (in cli.py) is what the command line asks for."""
     env = run.make_env(n_envs)  # gymnasium.make_vec(id, n_envs)
     policy = run.loaded.policy or Policy.for_env(env, hidden, run.rng)
     value = run.loaded.value or Value.for_env(env, hidden, run.rng)

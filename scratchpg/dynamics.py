@@ -75,7 +75,8 @@ class Dynamics(Network):
 
     def _forward(self, states: Array, actions: Array) -> tuple[Array, Cache]:
         """f_φ((s - μ_s)/σ_s, a) and its cache; integer actions become one-hot."""
-        B, (n, d, *_), a = len(states), self.sizes, np.asarray(actions)
+        B, a = len(states), np.asarray(actions)
+        n, d, *_ = self.sizes
         states = check.numbers("states", states, (B, n))
         if a.dtype.kind in "iu" and a.ndim == 1:
             a = a[..., None] == np.arange(d)

@@ -85,7 +85,7 @@ class MLP:
         h, inputs = np.asarray(x, self._theta.dtype), []
         if h.ndim != 2 or h.shape[1] != self.sizes[0]:
             single = "; a single state is given as state[None]" if h.ndim == 1 else ""
-            raise ValueError(f"the input must have shape (B, {self.sizes[0]}), not {h.shape}{single}")
+            raise ValueError(f"the input (states) must have shape (B, {self.sizes[0]}), not {h.shape}{single}")
         for W, b in self.layers:
             inputs.append(h)
             h = h.dot(W)

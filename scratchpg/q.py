@@ -186,6 +186,8 @@ class TwinQ(Network):
 
     def forward(self, states: Array, actions: Array) -> tuple[Array, list[Any]]:
         """Q_i(s,a), (2, B), and the caches of this pass."""
+        (states,) = check.rows(states)
+        actions = check.numbers("actions", actions, (len(states), self.sizes[0] - states.shape[1]))
         inputs = np.concatenate([states, actions], axis=1)
         passes = [net.forward(inputs) for net in self.nets]
         return np.stack([y[:, 0] for y, _ in passes]), [cache for _, cache in passes]
@@ -200,9 +202,8 @@ class TwinQ(Network):
         states, targets = check.rows(states, targets=targets)
         values, caches = self.forward(states, actions)
         d_values = -2 / len(targets) * (targets - values)
-        return np.concatenate(
-            [net.backward(cache, d[:, None]) for net, cache, d in zip(self.nets, caches, d_values, strict=True)]
-        )
+        of_both = zip(self.nets, caches, d_values, strict=True)
+        return np.concatenate([net.backward(cache, d[:, None]) for net, cache, d in of_both])
 
     def d_action(self, caches: list[Any], d_values: Array, d: int) -> Array:
         """∂L/∂a (B, d), given ∂L/∂Q_i (2, B) of a pass. Only rows with ∂L/∂Q_i ≠ 0 go back through net i: with a

@@ -17,7 +17,7 @@ import numpy as np
 
 from .mlp import MLP
 from .plumbing import check
-from .plumbing.check import Array, Rng
+from .plumbing.check import Array, Rng, describe
 from .policy import Policy
 
 
@@ -46,8 +46,7 @@ class SquashedGaussian:
     def __init__(self, parameters: Array, cache: Any = None) -> None:
         parameters = np.asarray(parameters)
         if parameters.ndim != 2 or parameters.shape[1] % 2 or parameters.dtype.kind not in "fc":
-            came = check.describe(parameters)
-            raise ValueError(f"parameters must be floats of shape (B, 2d), μ and log σ, not {came}")
+            raise ValueError(f"parameters must be floats of shape (B, 2d), μ and log σ, not {describe(parameters)}")
         d = parameters.shape[1] // 2
         self.parameters, self.cache = parameters, cache
         self.mean, self.log_std = parameters[:, :d], parameters[:, d:]  # of u, not of a

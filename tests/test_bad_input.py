@@ -251,7 +251,7 @@ REFUSED = {
         (STATES[:0], "states must have shape (B, observation) with at least one row, not (0, 3)"),
         (STATES[0], "states must have shape (B, observation) with at least one row, not (3,)"),
         (STATES.T, " must have shape (3,), one per row of states (3, 4), not (4,)"),
-        (np.zeros((4, 5)), "the input must have shape (B, 3), not (4, 5)"),
+        (np.zeros((4, 5)), "the input (states) must have shape (B, 3), not (4, 5)"),
         (STATES.astype(str), "states must be numbers, not an array <U"),
     ],
     "actions": [
@@ -327,7 +327,7 @@ def step(**rows):
 
 
 SAVED = "save takes a policy, then a value or None, and an id or None, not "
-SINGLE = "the input must have shape (B, 3), not (3,); a single state is given as state[None]"
+SINGLE = "the input (states) must have shape (B, 3), not (3,); a single state is given as state[None]"
 CALLS = {
     # environments
     "unknown environment": (lambda: build("NoSuchEnv-v0"), ValueError, "unknown environment 'NoSuchEnv-v0'"),
@@ -470,7 +470,7 @@ CALLS = {
     "value of other states": (
         lambda: value()(np.zeros((4, 5))),
         ValueError,
-        "the input must have shape (B, 3), not (4, 5)",
+        "the input (states) must have shape (B, 3), not (4, 5)",
     ),
     # experience
     "weights the other way round": (
@@ -594,6 +594,8 @@ SILENT = {
     "d_actions": (lambda: SQUASHED(X).d_action(NOISE, COLUMN), "d_actions"),
     "noise of SAC, a column": (lambda: sac.loss(SQUASHED, TWINS, X, COLUMN, ent_coef=0.1), "noise"),
     "noise of SAC, flat": (lambda: sac.gradient(SQUASHED, TWINS, X, ONES_4, ent_coef=0.1), "noise"),
+    "actions of a twin, too few": (lambda: TWINS(X, np.ones((3, 2))), "actions"),
+    "actions of a twin, flat": (lambda: TWINS.mse(X, ONES_4, ONES_4), "actions"),
     "rewards of SAC": (
         lambda: sac.targets(SQUASHED, TWINS, SAMPLE._replace(rewards=COLUMN), NOISE, ent_coef=0.1),
         "rewards",

@@ -194,7 +194,7 @@ def test_without_a_cache_nothing_is_differentiated():
 def test_a_single_row_is_refused_with_what_to_write():
     with pytest.raises(ValueError, match=r"\(B, 3\), not \(3,\); a single state is given as state\[None\]"):
         MLP((3, 2), rng=0)(np.ones(3))
-    with pytest.raises(ValueError, match=r"the input must have shape \(B, 3\), not \(2, 1, 3\)$"):
+    with pytest.raises(ValueError, match=r"the input \(states\) must have shape \(B, 3\), not \(2, 1, 3\)$"):
         MLP((3, 2), rng=0)(np.ones((2, 1, 3)))
 
 

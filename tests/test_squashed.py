@@ -153,7 +153,7 @@ def test_rows_that_do_not_fit_are_refused():
     for f in q.mse, q.mse_gradient:
         with pytest.raises(ValueError, match="targets must have shape"):
             f(STATES, np.ones((5, 2)), np.ones((5, 1)))
-    with pytest.raises(ValueError, match="input must have shape"):
+    with pytest.raises(ValueError, match="actions must have shape"):
         q(STATES, np.ones((5, 3)))
 
 

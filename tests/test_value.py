@@ -95,7 +95,7 @@ def test_states_of_another_width_are_refused():
     """Also where their numbers would make up rows of the right width."""
     value = Value((3, 4), rng=0)
     for shape in (3, 4), (2, 3, 2), (3, 1), (1, 1, 1, 6):
-        with pytest.raises(ValueError, match=rf"the input must have shape \(B, 3\), not \(\d+, {shape[-1]}\)"):
+        with pytest.raises(ValueError, match=rf"must have shape \(B, 3\), not \(\d+, {shape[-1]}\)"):
             value(np.ones(shape))
 
 

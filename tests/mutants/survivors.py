@@ -143,8 +143,7 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ("TwinQ.__init__", "self.net = self.nets[1]"): "equivalent: only its sizes are asked for",
         (
             "TwinQ.mse_gradient",
-            "return np.concatenate([net.backward(cache, d[:, None]) for net, cache, d "
-            "in zip(self.nets, caches, d_values, strict=False)])",
+            "of_both = zip(self.nets, caches, d_values, strict=False)",
         ): "equivalent: there are two nets, two caches and two rows",
         (
             "TwinQ.d_action",

@@ -53,7 +53,7 @@ GAUSSIAN_DEFECTS = (
         "the natural gradient moves log σ twice as fast as it should",
         "the Fisher matrix of log σ is 2, not 1",
         "scratchpg/gaussian.py",
-        {"2 * v[:, d:]": "v[:, d:]"},
+        {"2 * v_log_std": "v_log_std"},
         tests=DENSITY,
     ),
     Defect(
