@@ -32,7 +32,8 @@ class Planner:
     def __post_init__(self) -> None:
         check.count(horizon=self.horizon, n_plans=self.n_plans, n_elites=self.n_elites, n_rounds=self.n_rounds)
         check.unit(gamma=self.gamma)
-        check.door(object, f"at most n_plans={self.n_plans}", lambda x: x <= self.n_plans)(n_elites=self.n_elites)
+        if self.n_elites > self.n_plans:
+            raise ValueError(f"n_elites must be at most n_plans={self.n_plans}, not {self.n_elites}")
         check.door(object, "a function", callable)(reward=self.reward, terminal=self.terminal or self.reward)  # or None
         check.door(Sequence, "a list of 1 or more functions", lambda x: x and all(map(callable, x)))(models=self.models)
         space: Any = check.spaces_of(self.env)[1]

@@ -141,8 +141,8 @@ def drift(old: Distribution, new: Distribution, actions: Array, clip_range: floa
     clip_fraction        the share of |r_t - 1| > ε, whatever A_t is: up to about 0.2; always 0 means ε does nothing
     entropy              mean_t H(π), in nats: falls slowly; near 0 (far below it for a Gaussian) exploration has ended
 
-    Beside it, explained_variance of V after its fit: 1 at best; ≤ 0 if a constant would do as well, or if the targets
-    hardly differ; and gradient_norm, of the policy's last step: above max_grad_norm it was scaled down.
+    PPO adds explained_variance, of V after its fit: 1 at best; ≤ 0 if a constant would do as well, or if the targets
+    hardly differ; and gradient_norm, of its last step on the policy: above max_grad_norm it was scaled down.
     """
     outside = abs(np.exp(new.log_prob(actions) - old.log_prob(actions)) - 1) > clip_range
     means = {"kl": old.kl(new), "clip_fraction": outside, "entropy": new.entropy()}

@@ -49,8 +49,7 @@ class Batch:
 
         Where all rows are valid these are views, else copies. ValueError for weights of another shape.
         """
-        weights = tuple(check.numbers("weights", x, self.valid.shape) for x in weights)
-        arrays = self.states[:-1], self.actions, *weights
+        arrays = [self.states[:-1], self.actions, *(check.numbers("weights", x, self.valid.shape) for x in weights)]
         if np.count_nonzero(self.valid) == self.valid.size:
             return tuple(x.reshape(-1, *x.shape[2:]) for x in arrays)
         return tuple(x[self.valid] for x in arrays)

@@ -35,7 +35,8 @@ def project(rewards: Array, discounts: Array, probabilities: Array, z: Array) ->
     >>> project(np.array([0.25]), np.array([1.0]), np.array([[0.0, 1.0, 0.0]]), np.array([0.0, 1.0, 2.0]))
     array([[0.  , 0.75, 0.25]])
     """
-    N, rows, z = len(z), np.shape(probabilities)[:1], check.numbers("z", z)
+    z = check.numbers("z", z)
+    N, rows = len(z), np.shape(probabilities)[:1]
     rewards, discounts = check.numbers("rewards", rewards, rows), check.numbers("discounts", discounts, rows)
     x = np.clip((rewards[:, None] + discounts[:, None] * z - z[0]) / (z[1] - z[0]), 0, N - 1)  # counted in atoms
     lower = np.minimum(x.astype(int), N - 2)  # so there is always an atom above
