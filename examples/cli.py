@@ -306,10 +306,10 @@ class Run:
         self.log_lines = lines_up_to(self.loaded.state["collector.steps"], args.log) if going_on else []
 
     def scaled(self, env: Any, normalize_observations: bool, reward_scale: float) -> Any:
-        """The environment to train in, under Gymnasium's wrappers. Loaded networks hold their normalisation already."""
+        """The environment to train in, under Gymnasium's wrappers."""
         check.flag(normalize_observations=normalize_observations)
         check.positive(reward_scale=reward_scale)
-        if normalize_observations and (self.loaded.policy is None or not self.anew):
+        if normalize_observations and (self.loaded.policy is None or not self.anew):  # a loaded policy holds its own
             env = self.normalizer = NormalizeObservation(env)
         self.reward_scale = reward_scale
         return env if reward_scale == 1 else TransformReward(env, lambda rewards: reward_scale * rewards)

@@ -18,7 +18,7 @@ The notation of docstrings, code and derivation (algorithms/README.md); § is a 
     β                  the weight of the entropy bonus, `ent_coef`; in §10 of a KL; in §11 an exponent
     α                  a step size; in §9 what shortens a step; in §12 the temperature, `ent_coef`
     η                  the learning rate; in §8, §9, §12 the parameters of a distribution
-    r_t(θ)             the ratio π_θ/π_θold of an action, never a reward; in §6, §9, §10 also r_t, beside A_t
+    r_t(θ)             the ratio π_θ/π_θold of an action, never a reward; in §6, §9, §10 also r_t, before an A
     μ, σ               mean and deviation
     H, H̄               the entropy of a distribution, or, as a number of steps, the horizon; the entropy wanted
     KL(π ‖ q)          how far q is from π: E_π[log π - log q]

@@ -75,9 +75,10 @@ class Dynamics(Network):
 
     def _forward(self, states: Array, actions: Array) -> tuple[Array, Cache]:
         """f_φ((s - μ_s)/σ_s, a) and its cache; integer actions become one-hot."""
+        (states,) = check.rows(states)
         B, a = len(states), np.asarray(actions)
         n, d, *_ = self.sizes
-        states = check.numbers("states", states, (B, n))
+        check.numbers("states", states, (B, n))
         if a.dtype.kind in "iu" and a.ndim == 1:
             a = a[..., None] == np.arange(d)
         if a.shape != (B, d) or (a.dtype.kind == "b" and np.count_nonzero(a) != B):

@@ -20,6 +20,7 @@ class EpsilonGreedy:
     """
 
     def __init__(self, outputs: Array, epsilon: float = 0.0, *, z: Array | None = None, cache: Any = None) -> None:
+        check.unit(epsilon=epsilon)
         self.outputs, self.epsilon, self.z, self.cache = outputs, epsilon, z, cache
 
     @cached_property

@@ -76,8 +76,9 @@ class Gaussian:
 
     def fisher(self, v: Array) -> Array:
         """(8.5)  M v for a row v of each state, (B, 2d):  M = E[∇_η log π ∇_η log πᵀ] = diag(1/σ², 2)."""
-        v_mean, v_log_std = np.hsplit(check.numbers("v", v, self.parameters.shape), 2)
-        return np.concatenate([v_mean / self.std**2, 2 * v_log_std], axis=1)
+        v = check.numbers("v", v, self.parameters.shape)
+        d = self.mean.shape[1]
+        return np.concatenate([v[:, :d] / self.std**2, 2 * v[:, d:]], axis=1)
 
     def sample(self, rng: np.random.Generator) -> Array:
         """One action per row, (B, d):  a = μ + σ z,  z ~ N(0, 1)."""

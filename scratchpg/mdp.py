@@ -172,14 +172,14 @@ class FiniteMDP(gym.Env[Any, Any]):
 
     def soft_bellman(self, values: Array, gamma: float, ent_coef: float) -> Array:
         """(12.4)  α log Σ_a exp((r + γ P V)/α), (S,): V ← this is soft value iteration, a contraction like (3.8)."""
+        check.positive(ent_coef=ent_coef)
         V = ent_coef * np.logaddexp.reduce(self.bellman_q(values, gamma) / ent_coef, axis=1)
         return np.where(self.terminal, 0, V)
 
     def bellman_q(self, values: Array, gamma: float) -> Array:
         """E[r_t + γ V(s_{t+1}) | s_t=s, a_t=a], (S, A): the TD target (3.6) in expectation, for any V (S,)."""
         check.unit(gamma=gamma)
-        if np.shape(values) != self.start.shape:
-            raise ValueError(f"values must have shape {self.start.shape}, one per state, not {np.shape(values)}")
+        values = check.numbers("values", values, self.start.shape)
         return (self.transition * (self.reward + gamma * np.where(self.terminal, 0, values))).sum(axis=2)
 
     def bellman(self, policy: SoftmaxPolicy, values: Array, gamma: float) -> Array:
@@ -196,6 +196,7 @@ class FiniteMDP(gym.Env[Any, Any]):
 
     def followed(self, actions: Array, gamma: float) -> Array:
         """V_t(s), (H+1, S), of the policy a_t(s) = actions[t, s], (H, S)."""
+        check.numbers("actions", actions, (self.horizon, len(self.start)))
         V = [np.zeros(len(self.start))]
         for a in actions[::-1]:
             V.append(self.bellman_q(V[-1], gamma)[np.arange(len(a)), a])
@@ -215,9 +216,8 @@ class FiniteMDP(gym.Env[Any, Any]):
         (14.7)  E[(P̂ - P)²] = P(1 - P)/n, so V̂ - V ~ 1/√n
         Where (s, a) was never tried it stays in s with reward 0. Start, horizon and terminal states are the true ones.
         """
-        shape = self.transition.shape
-        i = np.ravel_multi_index((states, actions, next_states), shape)  # refuses numbers out of range
-        n, r = (np.bincount(i, w, self.transition.size).reshape(shape) for w in (np.ones(len(i)), rewards))
+        i = np.ravel_multi_index((*np.stack([states, actions, next_states]),), self.transition.shape)  # if in range
+        n, r = (np.bincount(i, w, self.transition.size).reshape(self.transition.shape) for w in (None, rewards))
         tried = n.sum(axis=2, keepdims=True)
         P = np.where(tried > 0, n / np.maximum(tried, 1), np.eye(len(self.start))[:, None])
         return FiniteMDP(self.start, P, r / np.maximum(n, 1), horizon=self.horizon, terminal=self.terminal)

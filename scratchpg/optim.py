@@ -92,7 +92,7 @@ class Adam(SGD):
 
     >>> theta = np.zeros(2)
     >>> _ = Adam(theta, 0.1).step(np.array([1.0, -100.0]))
-    >>> theta.round(6)  # the first step is η g/(|g| + ε): nearly η, whatever the size of g
+    >>> theta.round(6)  # the first step is η g/(|g| + ε): nearly η if |g| ≫ ε
     array([-0.099999,  0.1     ])
     """
 
@@ -170,6 +170,8 @@ def line_search(theta: Array, step: Array, accept: Callable[[], bool], shrink: f
     >>> theta
     array([0.])
     """
+    check.unit(shrink=shrink)
+    check.count(tries=tries)
     step = check.numbers("step", step, theta.shape)
     check.finite("step", step)
     kept = theta.copy()

@@ -123,9 +123,9 @@ class GaussianPolicy(Policy):
 
     def backward(self, distribution: Gaussian, d_parameters: Array) -> Array:
         """(8.6)  ∂L/∂θ (P,) = (the net's part, by ∂L/∂μ;  Σ_rows ∂L/∂log σ), given ∂L/∂η (B, 2d)."""
-        d = check.numbers("d_parameters", d_parameters, distribution.parameters.shape)
-        d_mean, d_log_std = np.hsplit(d.astype(self.theta.dtype), 2)
-        return np.concatenate([self.net.backward(distribution.cache, d_mean), d_log_std.sum(axis=0)])
+        check.numbers("d_parameters", d_parameters, distribution.parameters.shape)
+        d, n = np.asarray(d_parameters, self.theta.dtype), self.outputs  # n for d_mean, then n for d_log_std
+        return np.concatenate([self.net.backward(distribution.cache, d[:, :n]), d[:, n:].sum(axis=0)])
 
     def jvp(self, distribution: Gaussian, v: Array) -> Array:
         """(9.4)  J v (B, 2d) = (the net's J v of its part, v's part for log σ in every row)."""
@@ -138,12 +138,13 @@ def drift(old: Distribution, new: Distribution, actions: Array, clip_range: floa
     """How far an update has moved the policy, over all rows of its batch. This shows whether training is healthy:
 
     kl                   mean_t KL(π_old ‖ π), in nats: up to about 0.01; above 0.05 the steps are too large
-    clip_fraction        the share of |r_t - 1| > ε, whatever A_t is: up to about 0.2; always 0 means ε does nothing
+    clip_fraction        the share of rows with |r_t - 1| > ε, for any A_t: up to about 0.2; always 0: ε does nothing
     entropy              mean_t H(π), in nats: falls slowly; near 0 (far below it for a Gaussian) exploration has ended
 
     PPO adds explained_variance, of V after its fit: 1 at best; ≤ 0 if a constant would do as well, or if the targets
     hardly differ; and gradient_norm, of its last step on the policy: above max_grad_norm it was scaled down.
     """
+    check.weight(clip_range=clip_range)
     outside = abs(np.exp(new.log_prob(actions) - old.log_prob(actions)) - 1) > clip_range
     means = {"kl": old.kl(new), "clip_fraction": outside, "entropy": new.entropy()}
     return {name: float(x.mean()) for name, x in means.items()}

@@ -41,7 +41,7 @@ class QNetwork(Network):
         self.sizes = check.widths(2, sizes=sizes)
         check.flag(dueling=dueling, noisy=noisy)
         check.optional(check.count, atoms=atoms)
-        fits = not v_range or (atoms != 1 and -np.inf < v_range[0] < v_range[1] < np.inf)
+        fits = v_range is None or (atoms != 1 and len(v_range) == 2 and -np.inf < v_range[0] < v_range[1] < np.inf)
         if (atoms is None) != (v_range is None) or not fits:
             raise ValueError(f"atoms ≥ 2 and v_range = (v_min, v_max) go together, not {atoms!r} and {v_range!r}")
         switches = {"dueling": dueling, "atoms": atoms, "v_range": v_range, "noisy": noisy}
@@ -69,7 +69,7 @@ class QNetwork(Network):
     def theta(self, theta: Array) -> None:
         P = len(self.net.theta)
         check.numbers("theta", theta, (P * (1 + self.noisy),))
-        self._theta, self.net.theta = theta, theta[:P]
+        self.net.theta, self._theta = theta[:P], theta  # in this order: the net refuses what is no array of floats
 
     @property
     def outputs(self) -> int:
@@ -87,7 +87,6 @@ class QNetwork(Network):
 
     def __call__(self, states: Array, noise: Array | None = None, epsilon: float = 0.0) -> EpsilonGreedy:
         """ε-greedy on Q_φ(s,·) of each row of states (B, observation), with this noise in the weights."""
-        check.unit(epsilon=epsilon)
         net = self.net
         if noise is not None:
             mu, sigma = self.theta.reshape(2, -1)
@@ -178,7 +177,7 @@ class TwinQ(Network):
     def theta(self, theta: Array) -> None:
         P = len(self.net.theta)
         check.numbers("theta", theta, (2 * P,))
-        self._theta, self.nets[0].theta, self.nets[1].theta = theta, theta[:P], theta[P:]
+        self.nets[0].theta, self.nets[1].theta, self._theta = theta[:P], theta[P:], theta
 
     def __call__(self, states: Array, actions: Array) -> Array:
         """Q_i(s,a) of each row, (2, B), for states (B, observation) and actions (B, d)."""
@@ -187,7 +186,7 @@ class TwinQ(Network):
     def forward(self, states: Array, actions: Array) -> tuple[Array, list[Any]]:
         """Q_i(s,a), (2, B), and the caches of this pass."""
         (states,) = check.rows(states)
-        actions = check.numbers("actions", actions, (len(states), self.sizes[0] - states.shape[1]))
+        actions = check.numbers("actions", actions, (len(states), max(1, self.sizes[0] - states.shape[1])))
         inputs = np.concatenate([states, actions], axis=1)
         passes = [net.forward(inputs) for net in self.nets]
         return np.stack([y[:, 0] for y, _ in passes]), [cache for _, cache in passes]
@@ -208,6 +207,7 @@ class TwinQ(Network):
     def d_action(self, caches: list[Any], d_values: Array, d: int) -> Array:
         """∂L/∂a (B, d), given ∂L/∂Q_i (2, B) of a pass. Only rows with ∂L/∂Q_i ≠ 0 go back through net i: with a
         minimum over the twins each row goes through one net."""
+        d_values = check.numbers("d_values", d_values, (2, len(caches[0][1][0])))
         d_inputs = np.zeros((len(d_values[0]), self.sizes[0]), self.theta.dtype)
         for net, (sizes, inputs), d_Q in zip(self.nets, caches, d_values, strict=True):
             rows = d_Q.nonzero()[0]

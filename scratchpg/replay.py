@@ -58,7 +58,7 @@ class Replay:
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Sample:
         """Transitions drawn uniformly, with replacement."""
-        check.count(batch_size=batch_size, stored=len(self))
+        check.count(batch_size=batch_size, **{"the number of stored transitions": len(self)})
         return self.at(rng.integers(len(self), size=batch_size), np.ones(batch_size))
 
     def at(self, i: Array, weights: Array) -> Sample:
@@ -96,7 +96,7 @@ class PrioritizedReplay(Replay):
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Sample:
         """One from each of B equal parts of Σ p^ω.   (11.9)  w_i = (N P(i))^{-β} / max_j (…), the max of this batch."""
-        check.count(batch_size=batch_size, stored=len(self))
+        check.count(batch_size=batch_size, **{"the number of stored transitions": len(self)})
         total = self.levels[-1].sum()
         i = self.find((np.arange(batch_size) + rng.random(batch_size)) / batch_size * total)
         weights = (len(self) * self.levels[0].ravel()[i] / total) ** -self.beta
@@ -115,6 +115,8 @@ class PrioritizedReplay(Replay):
 
     def update(self, i: Array, errors: Array) -> None:
         """New priorities of the transitions at the places i (B,), by their errors (B,); and all sums above them."""
+        errors = check.numbers("errors", errors, np.shape(i))
+        check.finite("errors", errors)
         self.largest = max(self.largest, abs(errors).max())
         sums = (abs(errors) + 1e-6) ** self.priority_exponent  # p_i^ω, a sum of one
         for level in self.levels:

@@ -49,7 +49,9 @@ class Batch:
 
         Where all rows are valid these are views, else copies. ValueError for weights of another shape.
         """
-        arrays = [self.states[:-1], self.actions, *(check.numbers("weights", x, self.valid.shape) for x in weights)]
+        for x in weights:
+            check.numbers("weights", x, self.valid.shape)
+        arrays = [self.states[:-1], self.actions, *map(np.asarray, weights)]
         if np.count_nonzero(self.valid) == self.valid.size:
             return tuple(x.reshape(-1, *x.shape[2:]) for x in arrays)
         return tuple(x[self.valid] for x in arrays)
@@ -203,7 +205,7 @@ def minibatches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[A
 
 
 def _resized(batch: Batch, T: int) -> Batch:
-    """The batch cut to T rows, or with room for more, where np.resize repeats the rows until others are stored."""
+    """The batch cut to T rows, or with room for more: np.resize fills it with old rows, which are overwritten."""
     arrays = batch.actions, batch.rewards, batch.terminated, batch.truncated, batch.valid
     states, *rest = (np.resize(x, (T + (x is batch.states), *x.shape[1:])) for x in (batch.states, *arrays))
     return Batch(states, *rest, batch.first_t)  # type: ignore[call-arg]

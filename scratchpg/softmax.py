@@ -80,11 +80,13 @@ class Softmax:
     def soft_value(self, values: Array, ent_coef: float) -> Array:
         """(12.2)  V = Σ_a π_a (Q_a - α log π_a), (B,), of values Q (B, A). Its mean over states is -(12.8)."""
         values = check.numbers("values", values, self.logits.shape)
+        check.weight(ent_coef=ent_coef)
         return (self.probabilities * values).sum(axis=1) + ent_coef * self.entropy()
 
     def d_soft_value(self, values: Array, ent_coef: float) -> Array:
         """(12.8)  ∂V/∂z = α ∂H/∂z + π ⊙ (Q - Σ_b π_b Q_b), (B, A)."""
         values = check.numbers("values", values, self.logits.shape)
+        check.weight(ent_coef=ent_coef)
         mean = (self.probabilities * values).sum(axis=1, keepdims=True)
         return self.probabilities * (values - mean) + ent_coef * self.d_entropy()
 

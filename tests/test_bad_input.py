@@ -42,14 +42,17 @@ from scratchpg import (
     rainbow,
     reinforce,
     returns,
+    rlfd,
     sac,
     save,
 )
+from scratchpg.epsilon_greedy import EpsilonGreedy
 from scratchpg.gradcheck import check_gradient, finite_difference
 from scratchpg.optim import SGD, Adam, RMSProp, conjugate_gradient, line_search
 from scratchpg.planner import imagined_returns
 from scratchpg.plumbing import Progress, run
 from scratchpg.plumbing.spaces import build
+from scratchpg.policy import drift
 from scratchpg.q import follow
 from scratchpg.replay import PrioritizedReplay, Replay, Sample
 from scratchpg.rollout import Collector, minibatches
@@ -578,13 +581,15 @@ def test_call_by_call(name):
         call()
 
 
-# Words and later chapters: what would broadcast, wrap around or scramble in silence, and the argument that is named
-X, NOISE, COLUMN = np.ones((4, 3)), np.zeros((4, 2)), np.ones((4, 1))
+# Words and later chapters: what would broadcast, wrap around or scramble in silence, and what the message says
+X, NOISE, ONES_4, COLUMN = np.ones((4, 3)), np.zeros((4, 2)), np.ones(4), np.ones((4, 1))
 GAUSSIAN, SQUASHED = GaussianPolicy((3, 2), rng=0), SquashedGaussianPolicy((3, 2), rng=0)
 TWINS, MODEL = TwinQ((5, 4), rng=0), Dynamics((3, 2), rng=0)
 ATOMS, NOISY = QNetwork((3, 2), rng=0, atoms=3, v_range=(0, 1)), QNetwork((3, 2), rng=0, noisy=True)
-SAMPLE = Sample(X, ACTIONS, ONES_4 := np.ones(4), X, ONES_4, ACTIONS, ONES_4)
+SAMPLE = Sample(X, ACTIONS, ONES_4, X, ONES_4, ACTIONS, ONES_4)
 ROW = STATES, ACTIONS, ONES_4, ONES_4  # of GRPO, without its weights
+PLAIN, DOUBLE = (QNetwork((3, 2), rng=0), QNetwork((3, 2), rng=1)), (True, (None, None))
+CARTPOLE = gym.make("CartPole-v1")
 PLANNER = Planner(env=env(), models=[MODEL], reward=lambda s, a, next_s: 1.0)
 SILENT = {
     "d_parameters of a Gaussian, too few": (lambda: GAUSSIAN.backward(GAUSSIAN(X), np.ones((4, 2))), "d_parameters"),
@@ -613,12 +618,38 @@ SILENT = {
     "tau": (lambda: follow(TWINS, TWINS, 95), "tau"),
     "rewards of a projection": (lambda: rainbow.project(COLUMN, ONES_4, X / 3, ATOMS.z), "rewards"),
     "discounts of a projection": (lambda: rainbow.project(ONES_4, np.ones(1), X / 3, ATOMS.z), "discounts"),
+    "probabilities of a projection": (lambda: rainbow.project(ONES_4, ONES_4, COLUMN, ATOMS.z), "probabilities"),
+    "rewards of Rainbow": (lambda: rainbow.targets(*PLAIN, SAMPLE._replace(rewards=COLUMN), *DOUBLE), "rewards"),
+    "discounts of Rainbow": (lambda: rainbow.targets(*PLAIN, SAMPLE._replace(discounts=COLUMN), *DOUBLE), "discounts"),
+    "epsilon of a policy": (lambda: EpsilonGreedy(np.ones((2, 2)), 95), "epsilon"),
+    "v_range of three": (lambda: QNetwork((3, 2), atoms=3, v_range=(0, 1, 9)), "v_range"),
+    "v_range of none": (lambda: QNetwork((3, 2), atoms=3, v_range=()), "v_range"),
+    "v_range, below": (lambda: QNetwork((3, 2), atoms=3, v_range=(-np.inf, 0)), "v_range"),
+    "theta of Q": (lambda: setattr(QNetwork((3, 2)), "theta", np.zeros(8, int)), "theta"),
+    "d_values of twins": (lambda: TWINS.d_action(TWINS.forward(X, NOISE)[1], np.ones((2, 1)), 2), "d_values"),
+    "errors of a replay": (lambda: PrioritizedReplay(4).update(np.array([0, 1]), np.ones(1)), "errors"),
+    "NaN errors of a replay": (lambda: PrioritizedReplay(4).update(np.array([0]), np.array([np.nan])), "errors"),
+    "ent_coef of a soft value": (lambda: PI.soft_value(NOISE, COLUMN), "ent_coef"),
+    "ent_coef of a soft value, for the derivative": (lambda: PI.d_soft_value(NOISE, -1.0), "ent_coef"),
+    "ent_coef of an MDP": (lambda: mdp().soft_bellman([0.0], 0.9, 0.0), "ent_coef"),
+    "actions of an MDP": (lambda: mdp().followed(np.array([[0]]), 0.9), "actions"),
+    "actions of an MDP, too few": (lambda: mdp().counted([0, 0], [0], [1.0, 1.0], [0, 0]), "same shape"),
+    "clip_range of drift": (lambda: drift(PI, PI, ACTIONS, COLUMN), "clip_range"),
+    "shrink": (lambda: line_search(np.zeros(3), ONES, bool, 95, 2), "shrink"),
+    "tries": (lambda: line_search(np.zeros(3), ONES, bool, 0.5, 0), "tries"),
+    "weights of a batch": (lambda: Collector(env(), policy(), 0).collect(5).samples(np.ones(5)), "weights"),
+    "reference": (lambda: grpo.train(CARTPOLE, SoftmaxPolicy((4, 2)), reference=policy()), "reference .* has 3 inputs"),
+    "no reference": (
+        lambda: grpo.train(CARTPOLE, SoftmaxPolicy((4, 2)), reference=3),
+        "the reference must be a policy",
+    ),
+    "policy of RLfD": (lambda: rlfd.train(CARTPOLE, None, Value((4,)), None), "the policy must be"),
     "DQN with atoms": (
-        lambda: dqn.train(gym.make("CartPole-v1"), QNetwork((4, 2), atoms=3, v_range=(0, 1))),
+        lambda: dqn.train(CARTPOLE, QNetwork((4, 2), atoms=3, v_range=(0, 1))),
         "q must be",
     ),
-    "DQN without a Q": (lambda: dqn.train(gym.make("CartPole-v1"), SoftmaxPolicy((4, 2))), "q must be a QNetwork"),
-    "beta of Rainbow": (lambda: rainbow.train(gym.make("CartPole-v1"), QNetwork((4, 2)), beta=95), "beta"),
+    "DQN without a Q": (lambda: dqn.train(CARTPOLE, SoftmaxPolicy((4, 2))), "q must be a QNetwork"),
+    "beta of Rainbow": (lambda: rainbow.train(CARTPOLE, QNetwork((4, 2)), beta=95), "beta"),
     "states of a model": (lambda: MODEL(COLUMN, ACTIONS), "states"),
     "states of a model's loss": (lambda: MODEL.mse(COLUMN, ACTIONS, COLUMN), "states"),
     "states to normalise": (lambda: MODEL.normalize(COLUMN, COLUMN), "states"),
@@ -634,11 +665,11 @@ SILENT = {
     "plans": (lambda: imagined_returns(PLANNER, ONES, np.full((2, 5), -1)), "plans"),
     "an empty replay": (
         lambda: Replay(4).sample(2, np.random.default_rng(0)),
-        "stored must be an integer of at least 1",
+        "stored transitions must be an integer of at least 1",
     ),
     "an empty prioritized replay": (
         lambda: PrioritizedReplay(4).sample(2, np.random.default_rng(0)),
-        "stored must be an integer of at least 1",
+        "stored transitions must be an integer of at least 1",
     ),
 }
 
@@ -657,7 +688,7 @@ INTEGERS = {
     "v of a softmax": lambda x: PI.fisher(x([200, 1] * 4).reshape(4, 2)),
     "explained variance": lambda x: returns.explained_variance(x([1, 2, 3]), x([2, 2, 2])),
     "g": lambda x: conjugate_gradient(lambda v: 2 * v, x([20, 30]), 5),
-    "projection": lambda x: rainbow.project(x([200]), x([1]), np.array([[0.2, 0.3, 0.5]]), x([100, 150, 200])),
+    "projection": lambda x: rainbow.project(x([200]), x([1]), np.array([[0.2, 0.3, 0.5]]), np.array([100.0, 150, 200])),
 }
 
 

@@ -29,8 +29,8 @@ DISTRIBUTIONS, NETWORKS = (
     ["policy.py", "value.py", "q.py", "dynamics.py"],
 )
 ROLES = {
-    "words": (["mlp.py", *DISTRIBUTIONS, *NETWORKS, "returns.py", "optim.py"], 1500),
-    "world": (["rollout.py", "evaluate.py", "replay.py", "demonstrations.py", "planner.py"], 620),
+    "words": (["mlp.py", *DISTRIBUTIONS, *NETWORKS, "returns.py", "optim.py"], 1510),
+    "world": (["rollout.py", "evaluate.py", "replay.py", "demonstrations.py", "planner.py"], 625),
     "proofs": (["mdp.py", "gradcheck.py"], 360),
     "plumbing": (PLUMBING, 710),
 }

@@ -263,9 +263,9 @@ def test_bad_arguments_are_refused():
         for call in mdp.trajectories, lambda wrong: mdp.gradient(wrong, 0.9):
             with pytest.raises(ValueError, match=r"the policy SoftmaxPolicy\(.*\) has \d inputs and \d outputs"):
                 call(wrong)
-    with pytest.raises(ValueError, match=r"values must have shape \(2,\), one per state, not \(3,\)"):
+    with pytest.raises(ValueError, match=r"values must have shape \(2,\), not \(3,\)"):
         mdp.bellman(policy, np.zeros(3), 0.9)
-    with pytest.raises(ValueError, match=r"values must have shape \(2,\), one per state, not \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"values must have shape \(2,\), not \(2, 1\)"):
         mdp.bellman_q(np.zeros((2, 1)), 0.9)
     with pytest.raises(ValueError, match=r"there are more than limit=15 trajectories of 2 steps"):
         mdp.trajectories(policy, limit=15)

@@ -65,9 +65,10 @@ def train(
     check.count(target_update_interval=target_update_interval)
     check.unit(tau=tau)
     check.schedule(learning_rate=learning_rate)
-    policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
+    check.of_class(QNetwork, q=q)
     if q.z is not None:
-        raise ValueError(f"q must be without atoms, which are Rainbow's, not {q}")
+        raise ValueError(f"q must be without atoms, which only Rainbow uses, not {q}")
+    policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, make_rng(seed, rng))
     sampler = collector.spawn()  # its own stream: the number of samples drawn changes no action
     replay = Replay(buffer_size, gamma=gamma)

@@ -7,7 +7,7 @@ an episode that did better than the rest of its group becomes more probable. The
     (10.5)  L(θ) = -(1/G) Σ_i w_i Σ_t [ min(r_t A_i, clip(r_t, 1-ε, 1+ε) A_i) - β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ]
 
 Use it where one reward comes at the end of a sequence and answers to a prompt are cheap, else PPO: a group teaches only
-if its returns differ, so take several. (Shao et al. 2024, arXiv:2402.03300; biases: Liu et al. 2025, arXiv:2503.20783.)
+if its returns differ, so take several groups. (Shao et al. 2024, arXiv:2402.03300; Liu et al. 2025, arXiv:2503.20783.)
 """
 
 from typing import Any
@@ -94,9 +94,9 @@ def train(
     check.flag(per_step=per_step, divide_by_std=divide_by_std, divide_by_length=divide_by_length)
     check.weight(kl_coef=kl_coef)
     check.schedule(learning_rate=learning_rate, clip_range=clip_range)
+    check.optional(lambda **given: check.fit(env, **given), reference=reference)
     if kl_coef and (reference is None or np.shares_memory(reference.theta, policy.theta)):
         raise ValueError(f"kl_coef {kl_coef} needs a reference with a θ of its own, such as copy.deepcopy(policy)")
-    check.fit(env, policy=reference if kl_coef else policy)
     collector = Collector(env, policy, make_rng(seed, rng))
     actor = Adam(policy.theta, max_grad_norm=max_grad_norm)
     n = collector.n_envs

@@ -5,7 +5,7 @@ ratio r_t is past 1+ε (A_t > 0) or 1-ε (A_t < 0). r_t corrects how often actio
 
     (6.1)  r_t(θ) = π_θ(a_t|s_t) / π_θold(a_t|s_t)                     never the reward r_t
     (6.2)  L^CLIP(θ) = -mean_t min( r_t A_t, clip(r_t, 1-ε, 1+ε) A_t )
-    (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ(a_t|s_t),  clipped: r_t past 1+ε (A_t > 0) or 1-ε
+    (6.3)  ∇L^CLIP = -mean_t 1[not clipped] r_t A_t ∇log π_θ,   clipped: A_t > 0 and r_t > 1+ε, or A_t < 0 and r_t < 1-ε
 
 Try it first: it needs few samples, but much tuning. The clip does not bound the KL: watch `kl`. Source: Schulman et al.
 2017, arXiv:1707.06347, eq. 6 and 7, which maximise what is minimised here.

@@ -35,8 +35,8 @@ def project(rewards: Array, discounts: Array, probabilities: Array, z: Array) ->
     >>> project(np.array([0.25]), np.array([1.0]), np.array([[0.0, 1.0, 0.0]]), np.array([0.0, 1.0, 2.0]))
     array([[0.  , 0.75, 0.25]])
     """
-    z = check.numbers("z", z)
-    N, rows = len(z), np.shape(probabilities)[:1]
+    N, rows = len(z), np.shape(rewards)[:1]
+    probabilities = check.numbers("probabilities", probabilities, (*rows, N))
     rewards, discounts = check.numbers("rewards", rewards, rows), check.numbers("discounts", discounts, rows)
     x = np.clip((rewards[:, None] + discounts[:, None] * z - z[0]) / (z[1] - z[0]), 0, N - 1)  # counted in atoms
     lower = np.minimum(x.astype(int), N - 2)  # so there is always an atom above
@@ -48,12 +48,13 @@ def project(rewards: Array, discounts: Array, probabilities: Array, z: Array) ->
 
 def targets(q: QNetwork, target: QNetwork, batch: Sample, double: bool, noises: tuple[Any, Any]) -> Array:
     """(11.10), with the best action b* of s_{t+m}: y (B,); with atoms m (B, N) of (11.12). noises: of q, of target."""
+    _, rewards, discounts = check.rows(batch.next_states, rewards=batch.rewards, discounts=batch.discounts)
     judge = target(batch.next_states, noises[1])
     best = q(batch.next_states, noises[0]).mode() if double else judge.mode()  # (11.6)
     values = judge.outputs[judge.taken(best)]
     if q.z is None:
-        return batch.rewards + batch.discounts * values
-    return project(batch.rewards, batch.discounts, Softmax(values).probabilities, q.z)
+        return rewards + discounts * values
+    return project(rewards, discounts, Softmax(values).probabilities, q.z)
 
 
 def errors(output: EpsilonGreedy, actions: Array, targets: Array) -> tuple[Array, Array, Array]:
@@ -116,7 +117,7 @@ def train(
     check.count(target_update_interval=target_update_interval)
     check.flag(double=double, prioritized=prioritized)
     check.schedule(learning_rate=learning_rate, beta=beta)
-    check.unit(tau=tau, beta=np.max(beta))
+    check.unit(tau=tau, beta=max(np.atleast_1d(beta).tolist()))
     policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, make_rng(seed, rng))
     sampler = collector.spawn()  # its own stream: the number of samples drawn changes no action

@@ -84,7 +84,7 @@ def train(
 
     A time limit does not end the task: V(s_{t+1}) stands for the rewards after it.
     """
-    check.fit(env, value=value)
+    check.fit(env, policy=policy, value=value)
     if not isinstance(demonstrations, Demonstrations):
         raise TypeError(f"demonstrations must be Demonstrations, as `record` makes them, not {demonstrations!r}")
     demonstrations.fit(env)

@@ -1,7 +1,7 @@
 """The doors: a wrong argument raises an error that says its name, what was expected and what came.
 
-A public function begins with the checks it needs, such as `check.unit(gamma=gamma)`; they are always on, and take about
-a microsecond. Rows are not searched for NaN here: the collector and the optimiser refuse it.
+A public function begins with the checks it needs, such as `check.unit(gamma=gamma)`; they are always on, and take a few
+microseconds. Rows are not searched for NaN here: the collector and the optimiser refuse it.
 """
 
 import math
@@ -158,9 +158,9 @@ def fit(env: AnyEnv, **networks: Any) -> None:
     """Raise unless the networks' sizes, and the policy's kind of actions, are those of the environment."""
     inputs = observation_size(env)
     for name, network in networks.items():
-        kind = getattr(network, "actions", None)
-        if not hasattr(network, "outputs") or (kind is None) == (name == "policy"):  # a policy has one, a value none
-            role = "policy such as SoftmaxPolicy" if name == "policy" else "network such as Value"
+        kind, acts = getattr(network, "actions", None), name in ("policy", "reference")
+        if not hasattr(network, "outputs") or (kind is None) == acts:  # a policy has one, a value none
+            role = "policy such as SoftmaxPolicy" if acts else "network such as Value"
             raise TypeError(f"the {name} must be a {role}, not {network!r}")
         taken = action_size(env, "Box") if getattr(network, "of_actions", False) else 0  # Q(s,a) takes both
         has, needs = (network.net.sizes[0], network.outputs), (inputs + taken, action_size(env, kind) if kind else 1)

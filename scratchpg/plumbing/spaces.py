@@ -2,7 +2,7 @@
 
 All run in Gymnasium's NEXT_STEP autoreset: the step that ends an episode returns its last observation; the step after
 that ignores its action and returns the first one of the next episode (a *reset row*, with reward 0). A wrong
-shape or kind is refused here by name. But a vector of Gymnasium casts before we see it: try one environment alone.
+shape or kind is refused here by name. But a vector of Gymnasium casts what its environments return: try one alone.
 """
 
 from collections.abc import Iterator, Mapping

@@ -53,7 +53,7 @@ GAUSSIAN_DEFECTS = (
         "the natural gradient moves log σ twice as fast as it should",
         "the Fisher matrix of log σ is 2, not 1",
         "scratchpg/gaussian.py",
-        {"2 * v_log_std": "v_log_std"},
+        {"2 * v[:, d:]": "v[:, d:]"},
         tests=DENSITY,
     ),
     Defect(
@@ -61,7 +61,7 @@ GAUSSIAN_DEFECTS = (
         "σ learns more slowly the larger the batch",
         "log σ's gradient is the mean over the rows, (8.6) is their sum",
         "scratchpg/policy.py",
-        {"d_log_std.sum(axis=0)": "d_log_std.mean(axis=0)"},
+        {"d[:, n:].sum(axis=0)": "d[:, n:].mean(axis=0)"},
         tests=DENSITY,
     ),
     Defect(
@@ -106,7 +106,7 @@ GAUSSIAN_DEFECTS = (
         "networks handed over in the wrong order train without a word, in vain",
         "the sizes of a GaussianPolicy of one dimension and of a Value agree, and nothing else is looked at",
         "scratchpg/plumbing/check.py",
-        {'(kind is None) == (name == "policy")': "False"},
+        {"(kind is None) == acts": "False"},
         tests=POLICY,
     ),
 )

@@ -130,7 +130,7 @@ SAC_DEFECTS = (
         "two critics are no better than one",
         "both nets are views of the same half of φ",
         "scratchpg/q.py",
-        {"theta, theta[:P], theta[P:]": "theta, theta[:P], theta[:P]"},
+        {"theta[:P], theta[P:], theta": "theta[:P], theta[:P], theta"},
         tests=OBJECTS,
     ),
     Defect(
