@@ -88,6 +88,10 @@ def test_sigma_starts_at_a_half_over_the_root_of_the_inputs():
         {"v_range": (0, 1)},
         {"atoms": 1, "v_range": (0, 1)},
         {"atoms": 3, "v_range": (1, 1)},
+        {"atoms": 3, "v_range": (0, np.inf)},
+        {"atoms": 3, "v_range": (-np.inf, 0)},
+        {"atoms": 3, "v_range": (0, 1, 9)},
+        {"atoms": 3, "v_range": ()},
         {"atoms": 2.0, "v_range": (0, 1)},
     ],
 )

@@ -155,6 +155,8 @@ def test_rows_that_do_not_fit_are_refused():
             f(STATES, np.ones((5, 2)), np.ones((5, 1)))
     with pytest.raises(ValueError, match="actions must have shape"):
         q(STATES, np.ones((5, 3)))
+    with pytest.raises(ValueError, match=r"actions must have shape \(5, 1\), not"):  # of 6 columns none is left
+        q(np.ones((5, 6)), np.ones((5, 2)))
 
 
 # To the environment

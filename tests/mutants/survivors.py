@@ -147,6 +147,10 @@ SURVIVORS: dict[str, dict[tuple[str, str], str]] = {
         ): "equivalent: there are two nets, two caches and two rows",
         (
             "TwinQ.d_action",
+            "d_values = check.numbers('d_values', d_values, (2, len(caches[1][1][0])))",
+        ): "equivalent: both passes are of the same rows",
+        (
+            "TwinQ.d_action",
             "d_inputs = np.zeros((len(d_values[1]), self.sizes[0]), self.theta.dtype)",
         ): "equivalent: both rows have the same length",
         (
