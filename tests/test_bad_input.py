@@ -22,7 +22,6 @@ from scratchpg import (
     Dynamics,
     FiniteMDP,
     GaussianPolicy,
-    Planner,
     QNetwork,
     Softmax,
     SoftmaxPolicy,
@@ -49,7 +48,6 @@ from scratchpg import (
 from scratchpg.epsilon_greedy import EpsilonGreedy
 from scratchpg.gradcheck import check_gradient, finite_difference
 from scratchpg.optim import SGD, Adam, RMSProp, conjugate_gradient, line_search
-from scratchpg.planner import imagined_returns
 from scratchpg.plumbing import Progress, run
 from scratchpg.plumbing.spaces import build
 from scratchpg.policy import drift
@@ -590,7 +588,6 @@ SAMPLE = Sample(X, ACTIONS, ONES_4, X, ONES_4, ACTIONS, ONES_4)
 ROW = STATES, ACTIONS, ONES_4, ONES_4  # of GRPO, without its weights
 PLAIN, DOUBLE = (QNetwork((3, 2), rng=0), QNetwork((3, 2), rng=1)), (True, (None, None))
 CARTPOLE = gym.make("CartPole-v1")
-PLANNER = Planner(env=env(), models=[MODEL], reward=lambda s, a, next_s: 1.0)
 SILENT = {
     "d_parameters of a Gaussian, too few": (lambda: GAUSSIAN.backward(GAUSSIAN(X), np.ones((4, 2))), "d_parameters"),
     "d_parameters of a Gaussian, split": (lambda: GAUSSIAN.backward(GAUSSIAN(X), np.ones((8, 2))), "d_parameters"),
@@ -658,7 +655,6 @@ SILENT = {
     "data of an MDP": (lambda: mdp().counted([0], [0], [1.0, 2.0], [0]), "length"),
     "states of an MDP": (lambda: mdp().counted([-1], [0], [1.0], [0]), "invalid entry"),
     "batch_size": (lambda: next(minibatches(4, -2, np.random.default_rng(0))), "batch_size"),
-    "plans": (lambda: imagined_returns(PLANNER, ONES, np.full((2, 5), -1)), "plans"),
     "an empty replay": (
         lambda: Replay(4).sample(2, np.random.default_rng(0)),
         "stored transitions must be an integer of at least 1",

@@ -206,6 +206,12 @@ def test_numbers_of_a_box_may_be_integers():
     assert planning.imagined_returns(planner, np.zeros(1), plans).tolist() == [-75, -(3**2 + 1**2 + 1**2)]
 
 
+@pytest.mark.parametrize("action", [-1, 3])
+def test_plans_of_actions_that_there_are_not_are_refused(action):
+    with pytest.raises(ValueError, match="plans must be of actions 0 … 2"):
+        planning.imagined_returns(on_the_line(), np.zeros(1), np.full((2, 3), action))
+
+
 @pytest.mark.parametrize("reward", [-2, np.float32(-2), np.int8(-2), [-2] * 6, np.full(6, -2, np.int8)])
 def test_a_reward_is_a_number_for_each_row_or_one_for_all(reward):
     planner = on_the_line()
