@@ -612,8 +612,6 @@ SILENT = {
     "epsilon": (lambda: NOISY(X, epsilon=95), "epsilon"),
     "epsilon, a column": (lambda: NOISY(X, epsilon=COLUMN), "epsilon"),
     "tau": (lambda: follow(TWINS, TWINS, 95), "tau"),
-    "rewards of a projection": (lambda: rainbow.project(COLUMN, ONES_4, X / 3, ATOMS.z), "rewards"),
-    "discounts of a projection": (lambda: rainbow.project(ONES_4, np.ones(1), X / 3, ATOMS.z), "discounts"),
     "probabilities of a projection": (lambda: rainbow.project(ONES_4, ONES_4, COLUMN, ATOMS.z), "probabilities"),
     "rewards of Rainbow": (lambda: rainbow.targets(*PLAIN, SAMPLE._replace(rewards=COLUMN), *DOUBLE), "rewards"),
     "discounts of Rainbow": (lambda: rainbow.targets(*PLAIN, SAMPLE._replace(discounts=COLUMN), *DOUBLE), "discounts"),

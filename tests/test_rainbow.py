@@ -158,3 +158,10 @@ def test_targets_of_another_shape_are_refused(monkeypatch):
 def test_every_setting_of_its_own_is_checked_at_the_call(wrong):
     with pytest.raises((ValueError, TypeError), match=wrong):
         rainbow.train(gym.make("CartPole-v1"), QNetwork((4, 2), rng=0), **{wrong: -1})
+
+
+@pytest.mark.parametrize("name", ["rewards", "discounts"])
+def test_columns_that_would_broadcast_are_refused(name):
+    columns = {"rewards": np.ones(4), "discounts": np.ones(4), name: np.ones((4, 1))}
+    with pytest.raises(ValueError, match=rf"{name} must have shape \(4,\), not \(4, 1\)"):
+        rainbow.project(**columns, probabilities=np.full((4, 3), 1 / 3), z=np.arange(3.0))
