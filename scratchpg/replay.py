@@ -58,7 +58,8 @@ class Replay:
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Sample:
         """Transitions drawn uniformly, with replacement."""
-        check.count(batch_size=batch_size, **{"the number of stored transitions": len(self)})
+        if not self.added:
+            raise ValueError("the replay is empty: add a batch first")
         return self.at(rng.integers(len(self), size=batch_size), np.ones(batch_size))
 
     def at(self, i: Array, weights: Array) -> Sample:
@@ -96,7 +97,8 @@ class PrioritizedReplay(Replay):
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Sample:
         """One from each of B equal parts of Σ p^ω.   (11.9)  w_i = (N P(i))^{-β} / max_j (…), the max of this batch."""
-        check.count(batch_size=batch_size, **{"the number of stored transitions": len(self)})
+        if not self.added:
+            raise ValueError("the replay is empty: add a batch first")
         total = self.levels[-1].sum()
         i = self.find((np.arange(batch_size) + rng.random(batch_size)) / batch_size * total)
         weights = (len(self) * self.levels[0].ravel()[i] / total) ** -self.beta

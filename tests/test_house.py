@@ -30,7 +30,7 @@ DISTRIBUTIONS, NETWORKS = (
 )
 ROLES = {
     "words": (["mlp.py", *DISTRIBUTIONS, *NETWORKS, "returns.py", "optim.py"], 1510),
-    "world": (["rollout.py", "evaluate.py", "replay.py", "demonstrations.py", "planner.py"], 625),
+    "world": (["rollout.py", "evaluate.py", "replay.py", "demonstrations.py", "planner.py"], 626),
     "proofs": (["mdp.py", "gradcheck.py"], 360),
     "plumbing": (PLUMBING, 710),
 }
