@@ -20,7 +20,7 @@ class EpsilonGreedy:
     """
 
     def __init__(self, outputs: Array, epsilon: float = 0.0, *, z: Array | None = None, cache: Any = None) -> None:
-        if not 0 <= epsilon <= 1:
+        if not 0 <= epsilon <= 1:  # check.unit would cost more, at each step
             raise ValueError(f"epsilon must be a number in [0, 1], not {epsilon!r}")
         self.outputs, self.epsilon, self.z, self.cache = outputs, epsilon, z, cache
 

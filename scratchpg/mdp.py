@@ -216,7 +216,7 @@ class FiniteMDP(gym.Env[Any, Any]):
         (14.7)  E[(P̂ - P)²] = P(1 - P)/n, so V̂ - V ~ 1/√n
         Where (s, a) was never tried it stays in s with reward 0. Start, horizon and terminal states are the true ones.
         """
-        i = np.ravel_multi_index((*np.stack([states, actions, next_states]),), self.transition.shape)  # if in range
+        i = np.ravel_multi_index((*np.stack([states, actions, next_states]),), self.transition.shape)  # else ValueError
         n, r = (np.bincount(i, w, self.transition.size).reshape(self.transition.shape) for w in (None, rewards))
         tried = n.sum(axis=2, keepdims=True)
         P = np.where(tried > 0, n / np.maximum(tried, 1), np.eye(len(self.start))[:, None])

@@ -124,7 +124,7 @@ class GaussianPolicy(Policy):
     def backward(self, distribution: Gaussian, d_parameters: Array) -> Array:
         """(8.6)  ∂L/∂θ (P,) = (the net's part, by ∂L/∂μ;  Σ_rows ∂L/∂log σ), given ∂L/∂η (B, 2d)."""
         check.numbers("d_parameters", d_parameters, distribution.parameters.shape)
-        d, n = np.asarray(d_parameters, self.theta.dtype), self.outputs  # n for d_mean, then n for d_log_std
+        d, n = np.asarray(d_parameters, self.theta.dtype), self.outputs  # n columns by μ, then n by log σ
         return np.concatenate([self.net.backward(distribution.cache, d[:, :n]), d[:, n:].sum(axis=0)])
 
     def jvp(self, distribution: Gaussian, v: Array) -> Array:

@@ -207,7 +207,7 @@ class TwinQ(Network):
     def d_action(self, caches: list[Any], d_values: Array, d: int) -> Array:
         """∂L/∂a (B, d), given ∂L/∂Q_i (2, B) of a pass. Only rows with ∂L/∂Q_i ≠ 0 go back through net i: with a
         minimum over the twins each row goes through one net."""
-        d_values = check.numbers("d_values", d_values, (2, len(caches[0][1][0])))
+        d_values = check.numbers("d_values", d_values, (2, len(caches[0][1][0])))  # a cache ends with h_0, h_1, …
         d_inputs = np.zeros((len(d_values[0]), self.sizes[0]), self.theta.dtype)
         for net, (sizes, inputs), d_Q in zip(self.nets, caches, d_values, strict=True):
             rows = d_Q.nonzero()[0]

@@ -152,3 +152,11 @@ def test_a_checkpoint_brings_the_switches_back(switches, tmp_path):
     save(tmp_path / "q.npz", q, env="CartPole-v1")
     again = load(tmp_path / "q.npz").policy
     assert again.options.keys() == q.options.keys() and same_bits(again(STATES).values, q(STATES).values)
+
+
+@pytest.mark.parametrize("q", [QNetwork((3, 2), rng=0), QNetwork((3, 2), rng=0, noisy=True), TwinQ((3, 4), rng=0)])
+def test_a_theta_that_is_refused_changes_nothing(q):
+    theta = q.theta
+    with pytest.raises(ValueError, match="theta must be"):
+        q.theta = np.zeros(len(theta), int)
+    assert q.theta is theta and np.shares_memory(q.net.theta, theta)

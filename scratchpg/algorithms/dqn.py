@@ -65,10 +65,9 @@ def train(
     check.count(target_update_interval=target_update_interval)
     check.unit(tau=tau)
     check.schedule(learning_rate=learning_rate)
-    check.of_class(QNetwork, q=q)
+    policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     if q.z is not None:
         raise ValueError(f"q must be without atoms, which only Rainbow uses, not {q}")
-    policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, make_rng(seed, rng))
     sampler = collector.spawn()  # its own stream: the number of samples drawn changes no action
     replay = Replay(buffer_size, gamma=gamma)

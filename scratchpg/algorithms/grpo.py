@@ -34,10 +34,10 @@ def loss(
     reference: Any = None,  # π_ref, a policy
     kl_coef: float = 0.0,  # β
 ) -> float:
-    """(10.5), a surrogate:  L(θ) = mean_t w_t [ -min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β KL(π_θ ‖ π_ref) ]."""
+    """(10.5)  L(θ) = mean_t w_t [ -min(r_t A_t, clip(r_t, 1-ε, 1+ε) A_t) + β KL(π_θ(·|s_t) ‖ π_ref(·|s_t)) ]."""
     states, advantages, weights = check.rows(states, advantages=advantages, weights=weights)
     check.weight(kl_coef=kl_coef, weights=weights.min())
-    # As w ≥ 0, it may be multiplied into A within the minimum: this is PPO's loss of w A
+    # A surrogate. As w ≥ 0, it may be multiplied into A within the minimum: this is PPO's loss of w A
     surrogate = ppo.loss(policy, states, actions, old_log_prob, weights * advantages, clip_range=clip_range)
     return surrogate + (kl_coef * (weights * policy(states).kl(reference(states))).mean() if kl_coef else 0.0)  # (10.6)
 

@@ -117,7 +117,7 @@ def train(
     check.count(target_update_interval=target_update_interval)
     check.flag(double=double, prioritized=prioritized)
     check.schedule(learning_rate=learning_rate, beta=beta)
-    check.unit(tau=tau, beta=max(np.atleast_1d(beta).tolist()))
+    check.unit(tau=tau, beta=np.max(beta))
     policy, target = Behaviour(q, exploration_fraction, exploration_final_eps), deepcopy(q)
     collector = Collector(env, policy, make_rng(seed, rng))
     sampler = collector.spawn()  # its own stream: the number of samples drawn changes no action

@@ -106,7 +106,6 @@ def train(
                 gradient_norm = actor.step(g)
                 if learn_ent_coef:
                     alpha *= math.exp(min(-rate * (entropy - H_bar), 700))  # (12.14), of α; e^710 is too large
-                    check.finite("ent_coef", np.array([alpha]))
                 follow(target, q, tau)
             yield collector.progress(ent_coef=alpha, entropy=entropy, gradient_norm=gradient_norm)
 
